@@ -1,0 +1,141 @@
+//! The `skupper` program: command line, router and site controller in one binary.
+//!
+//! ```text
+//! words ─▶ args (clap, in cobra's words) ─▶ command/<noun>/<verb> ─▶ runtime::site ─▶ engines, routers
+//!                                                └▶ render ─▶ ui (stdout: results, stderr: all else)
+//! ```
+//!
+//! Nothing below this crate prints or exits; everything printed goes through [`ui::Ui`].
+#![forbid(unsafe_code)]
+
+mod args;
+mod command;
+mod error;
+mod platform;
+mod render;
+mod report;
+mod session;
+mod site_error;
+mod ui;
+mod wording;
+
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::args::{Arguments, Request};
+use crate::command::Command;
+use crate::error::{CommandError, ErrorKind};
+use crate::session::Session;
+use crate::ui::Ui;
+
+fn main() -> ExitCode {
+    let (words, foreign) = words();
+    let ui = Ui::new(false);
+    if let Some(word) = foreign {
+        CommandError::failed(format!("the argument {word:?} is not valid UTF-8")).show(&ui);
+        return ExitCode::FAILURE;
+    }
+    let result = match args::parse(&words) {
+        Ok(Request::Help(page)) => {
+            ui.text(&page);
+            Ok(())
+        }
+        Ok(Request::UnknownWord { page, word, parent }) => {
+            ui.text(&page);
+            ui.warn(format!("unknown command {word:?} for {parent:?}"));
+            Ok(())
+        }
+        Ok(Request::Run { arguments, usage }) => {
+            run(*arguments).map_err(|error| error.with_usage(usage))
+        }
+        Err(error) => Err(error),
+    };
+    let mut code = 0;
+    if let Err(error) = result {
+        error.show(&ui);
+        code = error.exit_code();
+    }
+    if let Some(error) = ui.finish() {
+        ui.note(format!(
+            "Error: could not write to standard output: {error}"
+        ));
+        code = code.max(1);
+    }
+    ExitCode::from(code)
+}
+
+/// The arguments, and the first that is no text
+fn words() -> (Vec<String>, Option<String>) {
+    let mut words = Vec::new();
+    for word in std::env::args_os().skip(1) {
+        match word.into_string() {
+            Ok(word) => words.push(word),
+            Err(word) => return (words, Some(word.to_string_lossy().into_owned())),
+        }
+    }
+    (words, None)
+}
+
+fn run(arguments: Arguments) -> Result<(), CommandError> {
+    let Arguments { global, command } = arguments;
+    match command {
+        None => Ok(()),
+        // The router makes its own threads and must not inherit any.
+        Some(Command::Router(arguments)) => command::run_router(&arguments),
+        Some(command) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .map_err(|error| CommandError::failed(format!("could not start: {error}")))?;
+            let result = runtime.block_on(async {
+                let ui = Ui::new(global.verbose);
+                let cancel = CancellationToken::new();
+                let session = Session::new(ui.clone(), &global, cancel.clone())?;
+                let handles_signals = command.handles_signals();
+                let result = tokio::select! {
+                    result = command.run(&session) => result,
+                    error = interrupted_twice(&ui, &cancel), if !handles_signals => Err(error),
+                };
+                if let Some(error) = ui.finish() {
+                    return Err(CommandError::failed(format!(
+                        "could not write to standard output: {error}"
+                    )));
+                }
+                result
+            });
+            // After a second Ctrl-C nothing is waited for.
+            runtime.shutdown_background();
+            result
+        }
+    }
+}
+
+/// The first Ctrl-C asks the command to stop and clean up; returns at the second
+async fn interrupted_twice(ui: &Ui, cancel: &CancellationToken) -> CommandError {
+    let signals = [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ]
+    .map(signal);
+    let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = signals else {
+        // Without handlers the first signal ends the process, and the next command cleans up.
+        return std::future::pending().await;
+    };
+    for first in [true, false] {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+        if first {
+            ui.note("Interrupted, cleaning up. Interrupt again to stop at once.");
+            cancel.cancel();
+        }
+    }
+    CommandError::new(ErrorKind::Interrupted, "interrupted")
+        .hint("what was begun is finished or undone by the next command on this site")
+}

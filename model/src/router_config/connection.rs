@@ -1,0 +1,340 @@
+//! AMQP connections: `listener` and `connector`.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::{
+    AMQP_PORT, AddressFamily, ConfigError, Role, Sensitive, StripAnnotations,
+    attributes::Attributes, value::Word as _,
+};
+
+/// Entity `listener`: accepts AMQP connections, or HTTP requests for health and metrics
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listener {
+    /// Unique among the listeners
+    pub name: String,
+    /// Local address; empty: all, IPv4 and IPv6
+    pub host: String,
+    /// Port; 0: any free one
+    pub port: u16,
+    /// Unix socket instead of host and port (our attribute `unixSocket`); mode 0600, role normal
+    pub socket: Option<PathBuf>,
+    /// What is expected of the peers
+    pub role: Role,
+    /// Cost of the links that come in here
+    pub cost: u32,
+    /// TLS, if any
+    pub ssl_profile: Option<String>,
+    /// Offered, in this order; empty: those that fit
+    pub sasl_mechanisms: Vec<String>,
+    /// Whether peers must say who they are
+    pub authenticate_peer: bool,
+    /// Whether plain connections are refused
+    pub require_encryption: bool,
+    /// Whether connections without TLS are refused
+    pub require_ssl: bool,
+    /// Octets
+    pub max_frame_size: u32,
+    /// Per connection
+    pub max_sessions: u32,
+    /// Incoming window of sessions, in frames; `None`: as wide as fits
+    pub max_session_frames: Option<u32>,
+    /// Connections are closed after this much silence; zero: never
+    pub idle_timeout: Duration,
+    /// Time for a peer to open its connection; zero: any
+    pub initial_handshake_timeout: Duration,
+    /// Credit granted to senders
+    pub link_capacity: u32,
+    /// Where router annotations are removed
+    pub strip_annotations: StripAnnotations,
+    /// Restricts what host resolves to
+    pub socket_address_family: Option<AddressFamily>,
+    /// Whether this is a listener for HTTP
+    pub http: bool,
+    /// Directory of files to serve, or `disabled`
+    pub http_root_dir: Option<String>,
+    /// Whether AMQP over WebSocket is served
+    pub websockets: bool,
+    /// Whether `/healthz` is served
+    pub healthz: bool,
+    /// Whether `/metrics` is served
+    pub metrics: bool,
+}
+
+impl Listener {
+    /// A normal listener on all addresses
+    pub fn new(name: impl Into<String>, port: u16) -> Self {
+        Self {
+            name: name.into(),
+            host: String::new(),
+            port,
+            socket: None,
+            role: Role::Normal,
+            cost: 1,
+            ssl_profile: None,
+            sasl_mechanisms: Vec::new(),
+            authenticate_peer: false,
+            require_encryption: false,
+            require_ssl: false,
+            max_frame_size: MAX_FRAME_SIZE,
+            max_sessions: MAX_SESSIONS,
+            max_session_frames: None,
+            idle_timeout: IDLE_TIMEOUT,
+            initial_handshake_timeout: Duration::ZERO,
+            link_capacity: LINK_CAPACITY,
+            strip_annotations: StripAnnotations::Both,
+            socket_address_family: None,
+            http: false,
+            http_root_dir: None,
+            websockets: true,
+            healthz: true,
+            metrics: true,
+        }
+    }
+
+    /// A listener for management on a Unix socket
+    pub fn on_socket(name: impl Into<String>, socket: PathBuf) -> Self {
+        Self {
+            socket: Some(socket),
+            ..Self::new(name, 0)
+        }
+    }
+
+    /// From the attributes of the file
+    pub(super) fn read(attributes: &mut Attributes<'_>) -> Result<Self, ConfigError> {
+        let host = attributes.text("host")?.unwrap_or_default();
+        let port = attributes.port("port", 0)?.unwrap_or(AMQP_PORT);
+        let http_root_dir = attributes.filled("httpRootDir")?;
+        let default = Self::new(
+            attributes
+                .filled("name")?
+                .unwrap_or_else(|| format!("listener/{host}:{port}")),
+            port,
+        );
+        let listener = Self {
+            host,
+            socket: attributes.filled("unixSocket")?.map(Into::into),
+            role: role(attributes)?.unwrap_or(default.role),
+            cost: attributes
+                .number("cost", 1, HIGHEST)?
+                .unwrap_or(default.cost),
+            ssl_profile: attributes.filled("sslProfile")?,
+            sasl_mechanisms: attributes.words("saslMechanisms")?,
+            authenticate_peer: attributes.boolean("authenticatePeer")?.unwrap_or_default(),
+            require_encryption: attributes.boolean("requireEncryption")?.unwrap_or_default(),
+            require_ssl: attributes.boolean("requireSsl")?.unwrap_or_default(),
+            max_frame_size: attributes
+                .number("maxFrameSize", 512, u32::MAX)?
+                .unwrap_or(default.max_frame_size),
+            max_sessions: attributes
+                .number("maxSessions", 1, 65_536)?
+                .unwrap_or(default.max_sessions),
+            max_session_frames: attributes.number("maxSessionFrames", 1, u32::MAX)?,
+            idle_timeout: attributes
+                .seconds("idleTimeoutSeconds", 0)?
+                .unwrap_or(default.idle_timeout),
+            initial_handshake_timeout: attributes
+                .seconds("initialHandshakeTimeoutSeconds", 0)?
+                .unwrap_or_default(),
+            link_capacity: attributes
+                .number("linkCapacity", 1, HIGHEST)?
+                .unwrap_or(default.link_capacity),
+            strip_annotations: attributes
+                .choice("stripAnnotations")?
+                .unwrap_or(default.strip_annotations),
+            socket_address_family: attributes.choice("socketAddressFamily")?,
+            http: attributes.boolean("http")?.unwrap_or_default() || http_root_dir.is_some(),
+            http_root_dir,
+            websockets: attributes
+                .boolean("websockets")?
+                .unwrap_or(default.websockets),
+            healthz: attributes.boolean("healthz")?.unwrap_or(default.healthz),
+            metrics: attributes.boolean("metrics")?.unwrap_or(default.metrics),
+            ..default
+        };
+        attributes.without_effect(&[
+            "failoverUrls",
+            "messageLoggingComponents",
+            "openProperties",
+            "policyVhost",
+        ]);
+        Ok(listener)
+    }
+
+    /// Whether plain octets are refused: a peer cannot prove who it is without TLS
+    pub fn tls_only(&self) -> bool {
+        self.ssl_profile.is_some()
+            && (self.require_ssl
+                || self.require_encryption
+                || self.authenticate_peer
+                || self
+                    .sasl_mechanisms
+                    .iter()
+                    .any(|mechanism| mechanism == "EXTERNAL"))
+    }
+}
+
+/// Entity `connector`: a connection to make and keep
+#[derive(Clone, Debug, PartialEq)]
+pub struct Connector {
+    /// Unique among the connectors
+    pub name: String,
+    /// Name or address to dial
+    pub host: String,
+    /// Port to dial
+    pub port: u16,
+    /// What is expected of the peer
+    pub role: Role,
+    /// Cost of the link
+    pub cost: u32,
+    /// TLS, if any
+    pub ssl_profile: Option<String>,
+    /// Whether the peer's certificate must name the host
+    pub verify_hostname: bool,
+    /// Accepted, best first; empty: those that fit
+    pub sasl_mechanisms: Vec<String>,
+    /// For PLAIN
+    pub sasl_username: Option<String>,
+    /// For PLAIN
+    pub sasl_password: Option<Sensitive>,
+    /// Octets
+    pub max_frame_size: u32,
+    /// Per connection
+    pub max_sessions: u32,
+    /// Incoming window of sessions, in frames; `None`: as wide as fits
+    pub max_session_frames: Option<u32>,
+    /// Connections are closed after this much silence; zero: never
+    pub idle_timeout: Duration,
+    /// Credit granted to senders
+    pub link_capacity: u32,
+    /// Where router annotations are removed
+    pub strip_annotations: StripAnnotations,
+    /// Restricts what host resolves to
+    pub socket_address_family: Option<AddressFamily>,
+}
+
+impl Connector {
+    /// A normal connector
+    pub fn new(name: impl Into<String>, host: impl Into<String>, port: u16) -> Self {
+        Self {
+            host: host.into(),
+            port,
+            ..Self::default_with_name(name.into())
+        }
+    }
+
+    /// From the attributes of the file
+    pub(super) fn read(attributes: &mut Attributes<'_>) -> Result<Self, ConfigError> {
+        let host = attributes
+            .filled("host")?
+            .unwrap_or_else(|| LOOPBACK.to_owned());
+        let port = attributes.port("port", 1)?.unwrap_or(AMQP_PORT);
+        let name = attributes
+            .filled("name")?
+            .unwrap_or_else(|| format!("connector/{host}:{port}"));
+        if attributes.filled("proxyProfile")?.is_some() {
+            // Dialling without the proxy would be worse than not dialling.
+            return Err(ConfigError::NotSupported(format!(
+                "proxyProfile of {}",
+                attributes.label()
+            )));
+        }
+        let default = Self::default_with_name(name);
+        let connector = Self {
+            host,
+            port,
+            role: role(attributes)?.unwrap_or(default.role),
+            cost: attributes
+                .number("cost", 1, HIGHEST)?
+                .unwrap_or(default.cost),
+            ssl_profile: attributes.filled("sslProfile")?,
+            verify_hostname: attributes
+                .boolean("verifyHostname")?
+                .unwrap_or(default.verify_hostname),
+            sasl_mechanisms: attributes.words("saslMechanisms")?,
+            sasl_username: attributes.filled("saslUsername")?,
+            sasl_password: attributes.filled("saslPassword")?.map(Sensitive::new),
+            max_frame_size: attributes
+                .number("maxFrameSize", 512, u32::MAX)?
+                .unwrap_or(default.max_frame_size),
+            max_sessions: attributes
+                .number("maxSessions", 1, 65_536)?
+                .unwrap_or(default.max_sessions),
+            max_session_frames: attributes.number("maxSessionFrames", 1, u32::MAX)?,
+            idle_timeout: attributes
+                .seconds("idleTimeoutSeconds", 0)?
+                .unwrap_or(default.idle_timeout),
+            link_capacity: attributes
+                .number("linkCapacity", 1, HIGHEST)?
+                .unwrap_or(default.link_capacity),
+            strip_annotations: attributes
+                .choice("stripAnnotations")?
+                .unwrap_or(default.strip_annotations),
+            socket_address_family: attributes.choice("socketAddressFamily")?,
+            ..default
+        };
+        attributes.without_effect(&[
+            "allowRedirect",
+            "messageLoggingComponents",
+            "openProperties",
+            "policyVhost",
+        ]);
+        Ok(connector)
+    }
+
+    pub(super) fn default_with_name(name: String) -> Self {
+        Self {
+            name,
+            host: LOOPBACK.to_owned(),
+            port: AMQP_PORT,
+            role: Role::Normal,
+            cost: 1,
+            ssl_profile: None,
+            verify_hostname: true,
+            sasl_mechanisms: Vec::new(),
+            sasl_username: None,
+            sasl_password: None,
+            max_frame_size: MAX_FRAME_SIZE,
+            max_sessions: MAX_SESSIONS,
+            max_session_frames: None,
+            idle_timeout: IDLE_TIMEOUT,
+            link_capacity: LINK_CAPACITY,
+            strip_annotations: StripAnnotations::Both,
+            socket_address_family: None,
+        }
+    }
+}
+
+/// Roles beyond ours are known, and refused by name
+fn role(attributes: &mut Attributes<'_>) -> Result<Option<Role>, ConfigError> {
+    let Some(word) = attributes.filled("role")? else {
+        return Ok(None);
+    };
+    if let Some(role) = Role::from_word(&word) {
+        return Ok(Some(role));
+    }
+    if [
+        "inter-edge",
+        "inter-network",
+        "on-demand",
+        "route-container",
+    ]
+    .contains(&word.as_str())
+    {
+        return Err(ConfigError::NotSupported(format!(
+            "role {word:?} of {}",
+            attributes.label()
+        )));
+    }
+    Err(attributes.invalid(
+        "role",
+        format_args!("{word:?} is not one of {}", Role::choices()),
+    ))
+}
+
+/// Costs and credits travel as signed numbers of 32 bits
+const HIGHEST: u32 = i32::MAX as u32;
+pub(super) const LOOPBACK: &str = "127.0.0.1";
+const MAX_FRAME_SIZE: u32 = 16_384;
+const MAX_SESSIONS: u32 = 32_768;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(16);
+const LINK_CAPACITY: u32 = 250;

@@ -1,0 +1,3 @@
+//! Adaptors: application protocols carried as messages.
+
+pub mod tcp;

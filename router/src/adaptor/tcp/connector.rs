@@ -1,0 +1,194 @@
+//! tcpConnector: takes streams for an address and connects each to a TCP server.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicU32},
+    time::Duration,
+};
+
+use amqp::performative::DeliveryState;
+use bytes::{Bytes, BytesMut};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::{
+    FlowCounters,
+    framing::{Framing, ReverseOpener, StreamHead},
+    pump::Pump,
+};
+use crate::core::{
+    annotations::{Annotations, DISABLE_Q2, STREAMING},
+    delivery::{Delivery, End, Wake},
+    forward::{self, Choice, Request},
+    shared::Shared,
+};
+
+/// A server that does not answer for so long counts as unreachable.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+const HEAD_LIMIT: usize = 64 * 1024;
+
+/// A configured tcpConnector. It is a consumer of its address whether or not its server is reachable.
+#[derive(Debug)]
+pub struct TcpConnector {
+    /// Name of the entity.
+    pub name: String,
+    /// Service address.
+    pub address: Arc<str>,
+    /// Server to connect to.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// For management.
+    pub counters: Arc<FlowCounters>,
+    /// Streams now open at this connector; balancing reads it.
+    pub open: Arc<AtomicU32>,
+    /// Ends the flows of this connector.
+    pub cancel: CancellationToken,
+}
+
+impl TcpConnector {
+    /// Takes a forward stream: runs its flow on the current worker.
+    pub fn open(self: &Arc<Self>, shared: &Arc<Shared>, forward: Arc<Delivery>) {
+        let index = crate::worker::current().unwrap_or_else(|| shared.next_worker());
+        let Some(worker) = shared.workers.get(index) else {
+            forward.report(Some(DeliveryState::Released), true);
+            return;
+        };
+        let flow = serve(shared.clone(), self.clone(), forward);
+        worker.spawn(shared.flows.track_future(flow));
+    }
+}
+
+async fn serve(shared: Arc<Shared>, connector: Arc<TcpConnector>, forward: Arc<Delivery>) {
+    let _open = connector.counters.open();
+    let (head, rest) = match read_head(&forward).await {
+        Ok(read) => read,
+        Err(state) => {
+            forward.report(Some(state), true);
+            return;
+        }
+    };
+    let (Some(reply_to), framing) = (head.properties.reply_to.as_deref(), head.framing) else {
+        forward.report(Some(DeliveryState::Rejected(None)), true);
+        return;
+    };
+    let socket = tokio::select! {
+        socket = connect(&connector.host, connector.port) => socket,
+        () = connector.cancel.cancelled() => return forward.report(Some(refused(framing)), true),
+    };
+    let socket = match socket {
+        Ok(socket) => socket,
+        Err(error) => {
+            debug!(target: "router::tcp", connector = %connector.name, %error, "server not reachable");
+            forward.report(Some(refused(framing)), true);
+            return;
+        }
+    };
+    let opener = ReverseOpener {
+        to: reply_to,
+        subject: head.properties.subject.as_deref(),
+        flow_id: &shared.flow_id(),
+    };
+    let annotations = Annotations {
+        flags: STREAMING | DISABLE_Q2,
+        ..Annotations::default()
+    };
+    let reverse = Arc::new(Delivery::new(annotations, None, false, 4));
+    reverse.push(opener.encode(framing));
+    let request = Request {
+        address: reply_to,
+        annotations: &reverse.annotations,
+        arrived_on: None,
+        complete: false,
+        preferred: forward.arrived_on,
+    };
+    let choice = {
+        let table = shared.table.load();
+        forward::choose(&shared, &table, request)
+    };
+    let Choice::One(sink) = choice else {
+        // The client's router is gone from the network.
+        forward.report(Some(lost()), true);
+        return;
+    };
+    forward::dispatch(&shared, sink, reverse.clone());
+    let mut pump = Pump::new(socket, reverse, framing, connector.counters.clone());
+    if !rest.is_empty() {
+        forward.put_back(rest);
+    }
+    pump.set_inbound(forward, false);
+    let end = pump.run(&connector.cancel).await;
+    debug!(target: "router::tcp", connector = %connector.name, ?end, "flow ended");
+}
+
+/// Waits for the head of a stream. Octets behind it are returned too.
+pub(super) async fn read_head(
+    delivery: &Arc<Delivery>,
+) -> Result<(StreamHead, Bytes), DeliveryState> {
+    let mut octets = BytesMut::new();
+    let mut registered = false;
+    std::future::poll_fn(|cx| {
+        if !registered {
+            registered = true;
+            delivery.set_sink(Wake::Task(cx.waker().clone()));
+        }
+        let end = delivery.take(|chunks, end, _| {
+            for chunk in chunks.drain(..) {
+                octets.extend_from_slice(&chunk);
+            }
+            end
+        });
+        let complete = end == End::Complete;
+        if end == End::Aborted {
+            return std::task::Poll::Ready(Err(DeliveryState::Released));
+        }
+        match StreamHead::parse(&octets, complete) {
+            Ok(Some(head)) => {
+                let rest = octets.split_off(head.len).freeze();
+                std::task::Poll::Ready(Ok((head, rest)))
+            }
+            Ok(None) if !complete && octets.len() <= HEAD_LIMIT => std::task::Poll::Pending,
+            _ => std::task::Poll::Ready(Err(DeliveryState::Rejected(None))),
+        }
+    })
+    .await
+}
+
+/// Outcome when the server cannot be reached: it differs by framing, and listeners depend on it.
+fn refused(framing: Framing) -> DeliveryState {
+    match framing {
+        Framing::Legacy => DeliveryState::Released,
+        Framing::Lite => lost(),
+    }
+}
+
+fn lost() -> DeliveryState {
+    DeliveryState::Modified {
+        delivery_failed: true,
+        undeliverable_here: false,
+        annotations: Vec::new(),
+    }
+}
+
+/// Connects to the first address of `host` that answers.
+async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
+    let connecting = async {
+        // Literals need no resolver thread.
+        let socket = match host.trim_matches(['[', ']']).parse() {
+            Ok(ip) => TcpStream::connect(SocketAddr::new(ip, port)).await?,
+            Err(_) => TcpStream::connect((host, port)).await?,
+        };
+        socket.set_nodelay(true)?;
+        Ok(socket)
+    };
+    tokio::time::timeout(CONNECT_TIMEOUT, connecting)
+        .await
+        .unwrap_or_else(|_| {
+            Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "no answer from the server",
+            ))
+        })
+}

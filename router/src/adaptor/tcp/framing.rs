@@ -1,0 +1,446 @@
+//! The two framings of TCP streams, their openers and their decoding.
+//!
+//! | | legacy (v1 networks) | lite (v2 networks) |
+//! |---|---|---|
+//! | mark | no content-type | content-type `application/octet-stream` |
+//! | body | DATA sections | amqp-value null, then raw octets |
+//! | window, acknowledgement step | 1 459 620, 364 905 | 1 042 432, 521 216 |
+
+use std::collections::VecDeque;
+
+use amqp::{
+    Symbol, Value,
+    message::{self, Properties, section},
+};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+
+const CONTENT_TYPE: &str = "application/octet-stream";
+/// Octets in front of the content of a DATA section as this router writes it: `00 53 75 b0` and a 32-bit length.
+pub(crate) const DATA_HEADER: usize = 8;
+/// Largest DATA section written: peers deliver whole sections only.
+pub(crate) const DATA_LIMIT: usize = 64 * 1024;
+
+/// How a TCP stream is laid out in a message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Framing {
+    /// DATA sections.
+    Legacy,
+    /// Raw octets behind an empty body.
+    Lite,
+}
+
+impl Framing {
+    /// Octets a reader may be ahead of the last acknowledgement.
+    pub const fn window(self) -> u64 {
+        match self {
+            Self::Legacy => 1_459_620,
+            Self::Lite => 1_042_432,
+        }
+    }
+
+    /// Octets written after which the writer acknowledges; a quarter of the smaller window suits both readers.
+    pub const fn acknowledge_after(self) -> u64 {
+        260_608
+    }
+}
+
+/// What the first octets of a stream's message say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamHead {
+    /// Framing of the body.
+    pub framing: Framing,
+    /// `to`, `subject`, `reply-to` and so on.
+    pub properties: Properties,
+    /// Flow id of the opener.
+    pub flow_id: Option<String>,
+    /// Octets of the head; the body follows.
+    pub len: usize,
+}
+
+/// A stream that cannot be understood; it is rejected.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("malformed stream: {0}")]
+pub struct Malformed(&'static str);
+
+impl StreamHead {
+    /// Reads the head at the front of `octets`. `Ok(None)`: more octets are needed.
+    ///
+    /// # Errors
+    /// When the sections in front of the body are malformed, or the content-type is unknown.
+    pub fn parse(octets: &[u8], complete: bool) -> Result<Option<Self>, Malformed> {
+        let mut properties: Option<Properties> = None;
+        let mut application: Option<Value> = None;
+        let mut at = 0;
+        while at < octets.len() {
+            let rest = &octets[at..];
+            let start = match message::section_start(rest) {
+                Err(_) => return Err(Malformed("section")),
+                Ok(None) => break,
+                Ok(Some(start)) => start,
+            };
+            let lite = match properties
+                .as_ref()
+                .and_then(|properties| properties.content_type.as_deref())
+            {
+                None => false,
+                Some(CONTENT_TYPE) => true,
+                Some(_) => return Err(Malformed("content-type")),
+            };
+            if !lite && start.code >= section::DATA && start.code != section::ROUTER_ANNOTATIONS {
+                return Ok(Some(head(
+                    Framing::Legacy,
+                    properties,
+                    application.as_ref(),
+                    at,
+                )));
+            }
+            let next = match message::next_section(rest) {
+                Err(_) => return Err(Malformed("section")),
+                Ok(None) => break,
+                Ok(Some(next)) => next,
+            };
+            let value = &rest[next.value_at..next.len];
+            at += next.len;
+            match next.code {
+                section::PROPERTIES => {
+                    properties =
+                        Some(Properties::decode(value).map_err(|_| Malformed("properties"))?);
+                }
+                section::APPLICATION_PROPERTIES => {
+                    let (value, _) = Value::decode_slice(value)
+                        .map_err(|_| Malformed("application-properties"))?;
+                    application = Some(value);
+                    if !lite {
+                        return Ok(Some(head(
+                            Framing::Legacy,
+                            properties,
+                            application.as_ref(),
+                            at,
+                        )));
+                    }
+                }
+                section::VALUE => {
+                    return Ok(Some(head(
+                        Framing::Lite,
+                        properties,
+                        application.as_ref(),
+                        at,
+                    )));
+                }
+                section::DATA | section::SEQUENCE | section::FOOTER => {
+                    return Err(Malformed("body of a lite stream"));
+                }
+                _ => {}
+            }
+        }
+        match (complete, properties) {
+            (false, _) => Ok(None),
+            (true, Some(properties)) if properties.content_type.is_none() => Ok(Some(head(
+                Framing::Legacy,
+                Some(properties),
+                application.as_ref(),
+                octets.len(),
+            ))),
+            (true, _) => Err(Malformed("incomplete")),
+        }
+    }
+}
+
+fn head(
+    framing: Framing,
+    properties: Option<Properties>,
+    application: Option<&Value>,
+    len: usize,
+) -> StreamHead {
+    let properties = properties.unwrap_or_default();
+    let flow_id = match framing {
+        Framing::Lite => properties.correlation_id.as_str(),
+        Framing::Legacy => application
+            .and_then(|map| map.get(":flowid"))
+            .and_then(Value::as_str),
+    };
+    StreamHead {
+        framing,
+        flow_id: flow_id.map(str::to_owned),
+        properties,
+        len,
+    }
+}
+
+/// First octets of the listener's message.
+#[derive(Clone, Copy, Debug)]
+pub struct ForwardOpener<'a> {
+    /// Service address.
+    pub to: &'a str,
+    /// Where the reverse stream is to be sent.
+    pub reply_to: &'a str,
+    /// `<client ip>:<port>[@<site id>]`, legacy only: labels the connection in management.
+    pub global_id: &'a str,
+    /// Identity of the flow.
+    pub flow_id: &'a str,
+}
+
+impl ForwardOpener<'_> {
+    /// Sections in front of the body.
+    pub fn encode(&self, framing: Framing) -> Bytes {
+        let mut out = BytesMut::with_capacity(256);
+        let mut properties = Properties {
+            to: Some(self.to.to_owned()),
+            reply_to: Some(self.reply_to.to_owned()),
+            ..Properties::default()
+        };
+        match framing {
+            Framing::Legacy => {
+                properties.subject = Some(self.global_id.to_owned());
+                properties.encode(&mut out, 5);
+                write_flow_id(self.flow_id, &mut out);
+            }
+            Framing::Lite => {
+                properties.correlation_id = Value::from(self.flow_id);
+                properties.content_type = Some(CONTENT_TYPE.to_owned());
+                properties.encode(&mut out, 7);
+                write_lite_body(&mut out);
+            }
+        }
+        out.freeze()
+    }
+}
+
+/// First octets of the connector's message.
+#[derive(Clone, Copy, Debug)]
+pub struct ReverseOpener<'a> {
+    /// The forward message's reply-to, octet for octet.
+    pub to: &'a str,
+    /// The forward message's subject, legacy only.
+    pub subject: Option<&'a str>,
+    /// Identity of the connector's own flow record, legacy only.
+    pub flow_id: &'a str,
+}
+
+impl ReverseOpener<'_> {
+    /// Sections in front of the body.
+    pub fn encode(&self, framing: Framing) -> Bytes {
+        let mut out = BytesMut::with_capacity(256);
+        let mut properties = Properties {
+            to: Some(self.to.to_owned()),
+            ..Properties::default()
+        };
+        match framing {
+            Framing::Legacy => {
+                properties.subject = self.subject.map(str::to_owned);
+                properties.encode(&mut out, 5);
+                write_flow_id(self.flow_id, &mut out);
+            }
+            Framing::Lite => {
+                properties.content_type = Some(CONTENT_TYPE.to_owned());
+                properties.encode(&mut out, 7);
+                write_lite_body(&mut out);
+            }
+        }
+        out.freeze()
+    }
+}
+
+fn write_flow_id(flow_id: &str, out: &mut BytesMut) {
+    let map = Value::Map(vec![(
+        Value::Symbol(Symbol::from_static(":flowid")),
+        Value::from(flow_id),
+    )]);
+    message::write_section(section::APPLICATION_PROPERTIES, &map, out);
+}
+
+/// Mapping version 1 and the empty body: routers from 3.0 on may require the version.
+fn write_lite_body(out: &mut BytesMut) {
+    let map = Value::Map(vec![(Value::from("V"), Value::Uint(1))]);
+    message::write_section(section::APPLICATION_PROPERTIES, &map, out);
+    message::write_section(section::VALUE, &Value::Null, out);
+}
+
+/// Fills in the header of a DATA section whose content of `len` octets follows the reserved space.
+pub(crate) fn fill_data_header(space: &mut [u8], len: usize) {
+    let mut header = &mut space[..DATA_HEADER];
+    header.put_slice(&[0x00, 0x53, 0x75, 0xb0]);
+    header.put_u32(u32::try_from(len).unwrap_or(u32::MAX));
+}
+
+/// Takes the octets of the TCP stream out of a message body.
+#[derive(Debug)]
+pub struct Decoder {
+    framing: Framing,
+    /// Header octets of a section that is not complete.
+    header: BytesMut,
+    /// Content octets left in the current DATA section.
+    left: usize,
+    /// A footer was seen: everything behind it is ignored.
+    finished: bool,
+}
+
+impl Decoder {
+    /// Decoder for the octets behind a [`StreamHead`].
+    pub fn new(framing: Framing) -> Self {
+        Self {
+            framing,
+            header: BytesMut::new(),
+            left: 0,
+            finished: false,
+        }
+    }
+
+    /// Appends the stream octets in `chunk` to `out` as slices of it.
+    ///
+    /// # Errors
+    /// When a legacy body contains something else than DATA sections.
+    pub fn decode(&mut self, mut chunk: Bytes, out: &mut VecDeque<Bytes>) -> Result<(), Malformed> {
+        if self.framing == Framing::Lite {
+            if !chunk.is_empty() {
+                out.push_back(chunk);
+            }
+            return Ok(());
+        }
+        while !chunk.is_empty() && !self.finished {
+            if self.left > 0 {
+                let content = chunk.split_to(self.left.min(chunk.len()));
+                self.left -= content.len();
+                out.push_back(content);
+                continue;
+            }
+            // A header is a few octets; it may be cut anywhere by frame boundaries.
+            let (start, kept) = if self.header.is_empty() {
+                (message::section_start(&chunk), 0)
+            } else {
+                let kept = self.header.len();
+                self.header.extend_from_slice(&chunk[..chunk.len().min(32)]);
+                (message::section_start(&self.header), kept)
+            };
+            match start.map_err(|_| Malformed("body section"))? {
+                None => {
+                    if kept == 0 {
+                        self.header.extend_from_slice(&chunk);
+                    }
+                    return Ok(());
+                }
+                Some(start) if start.code == section::DATA => {
+                    chunk.advance(start.header_len.saturating_sub(kept));
+                    self.left = start.body_len;
+                    self.header.clear();
+                }
+                Some(start) if start.code == section::FOOTER => self.finished = true,
+                Some(_) => return Err(Malformed("body of a legacy stream is not data")),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FORWARD: ForwardOpener<'_> = ForwardOpener {
+        to: "svc:7000",
+        reply_to: "amqp:/_topo/0/RA/temp.g2O9pXWM8EW_1eQ",
+        global_id: "127.0.0.1:39384@site-a",
+        flow_id: "+DyyP:3",
+    };
+
+    fn hex(text: &str) -> Vec<u8> {
+        let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(16)).collect();
+        digits
+            .chunks(2)
+            .map(|pair| u8::try_from(pair[0] * 16 + pair[1]).expect("octet"))
+            .collect()
+    }
+
+    #[test]
+    fn the_legacy_opener_is_octet_for_octet_that_of_c_routers() {
+        let recorded = hex(concat!(
+            "005373d00000004f000000054040a1087376633a37303030a1163132372e302e302e313a333933383440736974652d61",
+            "a125616d71703a2f5f746f706f2f302f52412f74656d702e67324f397058574d3845575f316551",
+            "005374d10000001600000002a3073a666c6f776964a1072b447979503a33"
+        ));
+        assert_eq!(FORWARD.encode(Framing::Legacy), recorded);
+    }
+
+    #[test]
+    fn the_lite_opener_ends_with_version_and_empty_body() {
+        let opener = FORWARD.encode(Framing::Lite);
+        assert!(opener.ends_with(&hex("005374d10000000900000002a101565201 00537740")));
+        let head = StreamHead::parse(&opener, false)
+            .expect("valid")
+            .expect("complete");
+        assert_eq!(
+            (head.framing, head.len, head.flow_id.as_deref()),
+            (Framing::Lite, opener.len(), Some("+DyyP:3"))
+        );
+        assert_eq!(head.properties.reply_to.as_deref(), Some(FORWARD.reply_to));
+    }
+
+    #[test]
+    fn heads_are_found_whatever_follows_and_never_too_early() {
+        for framing in [Framing::Legacy, Framing::Lite] {
+            let opener = FORWARD.encode(framing);
+            for cut in 0..opener.len() {
+                assert_eq!(
+                    StreamHead::parse(&opener[..cut], false),
+                    Ok(None),
+                    "{framing:?} cut at {cut}"
+                );
+            }
+            // Raw octets that look like a section stay payload.
+            let octets = [&opener[..], &hex("005375a003616263")].concat();
+            let head = StreamHead::parse(&octets, false)
+                .expect("valid")
+                .expect("complete");
+            assert_eq!((head.framing, head.len), (framing, opener.len()));
+        }
+    }
+
+    #[test]
+    fn legacy_sections_are_decoded_however_they_are_cut() {
+        let mut body = BytesMut::new();
+        for content in [&b"hello"[..], b"", b"world"] {
+            message::write_data_header(content.len(), &mut body);
+            body.extend_from_slice(content);
+        }
+        let mut long = vec![0_u8; DATA_HEADER];
+        fill_data_header(&mut long, 300);
+        body.extend_from_slice(&long);
+        body.extend_from_slice(&[7; 300]);
+        let body = body.freeze();
+        for size in 1..body.len() {
+            let mut decoder = Decoder::new(Framing::Legacy);
+            let mut out = VecDeque::new();
+            for chunk in body.chunks(size) {
+                decoder
+                    .decode(Bytes::copy_from_slice(chunk), &mut out)
+                    .expect("valid");
+            }
+            let decoded: Vec<u8> = out.iter().flatten().copied().collect();
+            assert_eq!(
+                decoded,
+                [&b"helloworld"[..], &[7; 300]].concat(),
+                "chunks of {size}"
+            );
+        }
+    }
+
+    #[test]
+    fn other_bodies_are_refused() {
+        let mut value = BytesMut::new();
+        message::write_section(section::VALUE, &Value::Null, &mut value);
+        let mut out = VecDeque::new();
+        assert!(
+            Decoder::new(Framing::Legacy)
+                .decode(value.freeze(), &mut out)
+                .is_err()
+        );
+        let mut properties = BytesMut::new();
+        Properties {
+            content_type: Some("text/plain".into()),
+            ..Properties::default()
+        }
+        .encode(&mut properties, 0);
+        properties.extend_from_slice(&FORWARD.encode(Framing::Legacy));
+        assert!(StreamHead::parse(&properties, false).is_err());
+    }
+}

@@ -1,0 +1,54 @@
+//! TCP adaptor: every connection of a client becomes two endless messages.
+//!
+//! ```text
+//!  client ─► listener flow ══ forward: to = service address, reply-to ══► connector flow ─► server
+//!         ◄─               ◄══ reverse: to = that reply address ═════════                ◄─
+//! ```
+//!
+//! Two framings exist in the network, *legacy* (DATA sections) and *lite* (raw octets behind an empty body);
+//! see [`framing`]. Both sides bound what is under way by a window of octets that the far side acknowledges with
+//! `received` states; see [`pump`].
+
+mod connector;
+pub mod framing;
+mod listener;
+mod pump;
+mod reply;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub(crate) use self::listener::{bind, host_port};
+pub use self::{
+    connector::TcpConnector, framing::Framing, listener::TcpListener, reply::ReplySlot,
+};
+
+/// Counters of a listener or connector, as management shows them.
+#[derive(Debug, Default)]
+pub struct FlowCounters {
+    /// Connections accepted or dialled.
+    pub opened: AtomicU64,
+    /// Of these, ended.
+    pub closed: AtomicU64,
+    /// Octets read from client or server.
+    pub octets_in: AtomicU64,
+    /// Octets written to client or server.
+    pub octets_out: AtomicU64,
+}
+
+impl FlowCounters {
+    /// Counts a flow as open until the guard is dropped.
+    pub(crate) fn open(self: &std::sync::Arc<Self>) -> OpenFlow {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        OpenFlow(self.clone())
+    }
+}
+
+/// A counted, open flow.
+#[derive(Debug)]
+pub(crate) struct OpenFlow(std::sync::Arc<FlowCounters>);
+
+impl Drop for OpenFlow {
+    fn drop(&mut self) {
+        self.0.closed.fetch_add(1, Ordering::Relaxed);
+    }
+}

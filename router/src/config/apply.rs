@@ -1,0 +1,291 @@
+//! Bringing a configuration into force: at start, and again for each change, as the difference to the one before.
+
+use std::{collections::BTreeMap, io, sync::Arc};
+
+use model::router_config::{self as config, Role, RouterConfig};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    adaptor::tcp::{TcpConnector, TcpListener},
+    control::Adaptors,
+    core::shared::{ControlMessage, Shared},
+    net::{
+        connector::Connector,
+        http::{self, HttpOptions, HttpState, HttpTls},
+        listener::Listener,
+        tls::TlsProfiles,
+    },
+};
+
+/// What is in force, and what it takes to change it.
+pub struct Applied {
+    shared: Arc<Shared>,
+    profiles: Arc<TlsProfiles>,
+    adaptors: Adaptors,
+    http: Arc<dyn HttpState>,
+    config: RouterConfig,
+    /// By name: stops accepting, ends connections.
+    listeners: BTreeMap<String, (CancellationToken, CancellationToken)>,
+    connectors: BTreeMap<String, CancellationToken>,
+    /// Ends all connections.
+    connections: CancellationToken,
+}
+
+impl Applied {
+    /// Binds all sockets of the first configuration and starts what it asks for.
+    ///
+    /// # Errors
+    /// When a listener's socket cannot be bound.
+    pub fn start(
+        shared: Arc<Shared>,
+        profiles: Arc<TlsProfiles>,
+        adaptors: Adaptors,
+        http: Arc<dyn HttpState>,
+        config: RouterConfig,
+    ) -> io::Result<Self> {
+        let bound = config
+            .listeners
+            .values()
+            .map(|listener| Ok((listener.clone(), Listener::bind(listener.clone())?)))
+            .collect::<io::Result<Vec<_>>>()?;
+        let mut applied = Self {
+            shared,
+            profiles,
+            adaptors,
+            http,
+            config: config.clone(),
+            listeners: BTreeMap::new(),
+            connectors: BTreeMap::new(),
+            connections: CancellationToken::new(),
+        };
+        for (listener, socket) in bound {
+            applied.listen(listener, socket);
+        }
+        for connector in config.connectors.into_values() {
+            applied.connect(connector);
+        }
+        for listener in config.tcp_listeners.values() {
+            applied.add_tcp_listener(listener);
+        }
+        for connector in config.tcp_connectors.values() {
+            applied.add_tcp_connector(connector);
+        }
+        Ok(applied)
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &RouterConfig {
+        &self.config
+    }
+
+    /// Brings a changed configuration into force.
+    ///
+    /// # Errors
+    /// The reason, when the change needs a restart or a new socket cannot be bound; nothing is changed then.
+    pub fn change(&mut self, new: RouterConfig) -> Result<(), String> {
+        let difference = RouterConfig::difference(&self.config, &new);
+        if let Some(reason) = difference.refused {
+            return Err(reason);
+        }
+        // Sockets first: they are all that can fail. A changed listener that keeps its port gives it up before.
+        let mut bound = Vec::new();
+        for listener in &difference.listeners.added {
+            bound.push((
+                listener.clone(),
+                Listener::bind(listener.clone()).map_err(|error| error.to_string())?,
+            ));
+        }
+        self.profiles.replace(&new.ssl_profiles);
+        for connector in &difference.tcp_connectors.removed {
+            self.remove_tcp_connector(connector, false);
+        }
+        for listener in &difference.tcp_listeners.removed {
+            self.remove_tcp_listener(listener, false);
+        }
+        for connector in &difference.connectors.removed {
+            self.disconnect(&connector.name);
+        }
+        for listener in &difference.listeners.removed {
+            self.stop_listening(&listener.name);
+        }
+        for (old, new) in difference.listeners.changed {
+            self.stop_listening(&old.name);
+            match Listener::bind(new.clone()) {
+                Ok(socket) => bound.push((new, socket)),
+                Err(error) => {
+                    warn!(target: "router::config", listener = %old.name, %error, "changed listener is down")
+                }
+            }
+        }
+        for (listener, socket) in bound {
+            self.listen(listener, socket);
+        }
+        for (old, new) in difference.connectors.changed {
+            self.disconnect(&old.name);
+            self.connect(new);
+        }
+        for connector in difference.connectors.added {
+            self.connect(connector);
+        }
+        for (old, new) in &difference.tcp_connectors.changed {
+            let moved = (&old.address, &old.host, old.port) != (&new.address, &new.host, new.port);
+            self.remove_tcp_connector(old, moved);
+            self.add_tcp_connector(new);
+        }
+        for connector in &difference.tcp_connectors.added {
+            self.add_tcp_connector(connector);
+        }
+        for (old, new) in &difference.tcp_listeners.changed {
+            let moved = (&old.address, &old.host, old.port) != (&new.address, &new.host, new.port);
+            self.remove_tcp_listener(old, moved);
+            self.add_tcp_listener(new);
+        }
+        for listener in &difference.tcp_listeners.added {
+            self.add_tcp_listener(listener);
+        }
+        self.config = new;
+        self.shared
+            .tell(ControlMessage::Configured(Arc::new(self.config.clone())));
+        info!(target: "router::config", "configuration applied");
+        Ok(())
+    }
+
+    /// Stops accepting on all listeners, AMQP and TCP.
+    pub fn stop_accepting(&self) {
+        for (stop, _) in self.listeners.values() {
+            stop.cancel();
+        }
+        self.adaptors.with(|maps| {
+            for listener in maps.listeners.values() {
+                listener.stop.cancel();
+            }
+        });
+    }
+
+    /// Closes all connections.
+    pub fn close_connections(&self) {
+        for connector in self.connectors.values() {
+            connector.cancel();
+        }
+        self.connections.cancel();
+    }
+
+    fn listen(&mut self, config: config::Listener, socket: Listener) {
+        let stop = CancellationToken::new();
+        let connections = self.connections.child_token();
+        self.listeners
+            .insert(config.name.clone(), (stop.clone(), connections.clone()));
+        if !config.http {
+            tokio::spawn(socket.run(
+                self.shared.clone(),
+                self.profiles.clone(),
+                stop,
+                connections,
+            ));
+            return;
+        }
+        let options = HttpOptions {
+            healthz: config.healthz,
+            metrics: config.metrics,
+            tls: config.ssl_profile.as_ref().map(|profile| HttpTls {
+                profiles: self.profiles.clone(),
+                profile: profile.clone(),
+                authenticate_peer: config.authenticate_peer,
+            }),
+        };
+        for listener in socket.into_tcp() {
+            tokio::spawn(http::serve(
+                listener,
+                options.clone(),
+                self.http.clone(),
+                stop.clone(),
+            ));
+        }
+    }
+
+    fn stop_listening(&mut self, name: &str) {
+        if let Some((stop, connections)) = self.listeners.remove(name) {
+            stop.cancel();
+            connections.cancel();
+        }
+    }
+
+    fn connect(&mut self, config: config::Connector) {
+        let cancel = CancellationToken::new();
+        self.connectors.insert(config.name.clone(), cancel.clone());
+        let data = match config.role {
+            Role::InterRouter => {
+                let workers = u32::try_from(self.shared.workers.len()).unwrap_or(1);
+                self.config.router.data_connection_count.unwrap_or(workers)
+            }
+            Role::Normal | Role::Edge => 0,
+        };
+        Connector::start(config, &self.shared, &self.profiles, data, &cancel);
+    }
+
+    fn disconnect(&mut self, name: &str) {
+        if let Some(cancel) = self.connectors.remove(name) {
+            cancel.cancel();
+        }
+    }
+
+    fn add_tcp_listener(&self, config: &config::TcpListener) {
+        let listener = Arc::new(TcpListener::new(config));
+        self.adaptors
+            .with(|maps| maps.listeners.insert(config.name.clone(), listener.clone()));
+        if let Some(worker) = self.shared.workers.first() {
+            worker.spawn(listener.run(self.shared.clone()));
+        }
+    }
+
+    fn remove_tcp_listener(&self, config: &config::TcpListener, end_flows: bool) {
+        if let Some(listener) = self
+            .adaptors
+            .with(|maps| maps.listeners.remove(&config.name))
+        {
+            listener.stop.cancel();
+            if end_flows {
+                listener.flows.cancel();
+            }
+        }
+    }
+
+    fn add_tcp_connector(&self, config: &config::TcpConnector) {
+        let connector = Arc::new(TcpConnector {
+            name: config.name.clone(),
+            address: config.address.as_str().into(),
+            host: config.host.clone(),
+            port: config.port,
+            counters: Arc::default(),
+            open: Arc::default(),
+            cancel: CancellationToken::new(),
+        });
+        self.adaptors.with(|maps| {
+            maps.connectors
+                .insert(config.name.clone(), connector.clone())
+        });
+        self.shared.tell(ControlMessage::TcpConsumerUp(connector));
+    }
+
+    fn remove_tcp_connector(&self, config: &config::TcpConnector, end_flows: bool) {
+        if let Some(connector) = self
+            .adaptors
+            .with(|maps| maps.connectors.remove(&config.name))
+        {
+            self.shared
+                .tell(ControlMessage::TcpConsumerDown(config.name.as_str().into()));
+            if end_flows {
+                connector.cancel.cancel();
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Applied {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Applied")
+            .field("router", &self.config.router.id)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,438 @@
+//! Addresses with consumers or producers on this router: announcement, credit, address tracking of edges, and the
+//! table that workers read.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicUsize},
+    },
+};
+
+use amqp::{
+    Value,
+    engine::LinkId,
+    message::{self, section},
+};
+use bytes::BytesMut;
+use model::router_config::{AddressMatch, Distribution};
+
+use super::Control;
+use crate::{
+    adaptor::tcp::TcpConnector,
+    core::{
+        address::{pattern_matches, prefix_matches},
+        annotations::Annotations,
+        delivery::Delivery,
+        shared::{Command, ConnectionHandle, ConnectionId, ConnectionRole, Via},
+        table::{Address, Consumer, ConsumerTarget, Table},
+    },
+    routing::{RouteView, Treatment},
+};
+
+/// One address that something on this router produces for or consumes.
+#[derive(Debug, Default)]
+pub(super) struct Entry {
+    pub(super) consumers: Vec<Arc<Consumer>>,
+    producers: Vec<Producer>,
+    /// tcpListeners with this address.
+    pub(super) watches: usize,
+    announced: bool,
+    /// Edge router: links that represent this address at the interior.
+    pub(super) proxies: Proxies,
+    transit: HashMap<u64, Arc<AtomicU32>>,
+    turn: Arc<AtomicUsize>,
+}
+
+/// Edge router: what has been asked of the uplink for an address.
+#[derive(Debug, Default)]
+pub(super) struct Proxies {
+    pub(super) consumer: bool,
+    pub(super) producer: bool,
+    /// The attached producer proxy.
+    pub(super) link: Option<LinkId>,
+}
+
+#[derive(Debug)]
+struct Producer {
+    connection: Arc<ConnectionHandle>,
+    link: LinkId,
+    /// Credit has been given, or an edge has been told that the address is reachable.
+    told: bool,
+}
+
+impl Entry {
+    pub(super) fn has_local_consumers(&self) -> bool {
+        self.consumers.iter().any(|consumer| !consumer.proxy)
+    }
+
+    pub(super) fn has_producers(&self) -> bool {
+        self.watches > 0 || !self.producers.is_empty()
+    }
+
+    pub(super) fn producer_count(&self) -> u32 {
+        u32::try_from(self.producers.len() + self.watches).unwrap_or(u32::MAX)
+    }
+
+    fn is_unused(&self) -> bool {
+        self.consumers.is_empty()
+            && !self.has_producers()
+            && !self.announced
+            && !self.proxies.consumer
+            && !self.proxies.producer
+    }
+
+    /// Consumers a producer of `connection` can use: an edge's own consumers do not count for it.
+    fn useful_to(&self, connection: &ConnectionHandle) -> bool {
+        self.consumers.iter().any(|consumer| {
+            connection.role != ConnectionRole::Edge
+                || consumer
+                    .connection()
+                    .is_none_or(|consumer| consumer.id != connection.id)
+        })
+    }
+}
+
+impl Control {
+    pub(super) fn consumer_up(
+        &mut self,
+        connection: Arc<ConnectionHandle>,
+        link: LinkId,
+        key: Arc<str>,
+    ) {
+        self.consumer_keys
+            .insert((connection.id, link), key.clone());
+        self.add_consumer(
+            &key,
+            ConsumerTarget::Link(connection, link),
+            Arc::default(),
+            false,
+        );
+    }
+
+    pub(super) fn add_consumer(
+        &mut self,
+        key: &Arc<str>,
+        target: ConsumerTarget,
+        open: Arc<AtomicU32>,
+        proxy: bool,
+    ) {
+        let entry = self.addresses.entry(key.clone()).or_default();
+        entry.consumers.push(Arc::new(Consumer {
+            target,
+            open,
+            proxy,
+        }));
+        self.dirty = true;
+    }
+
+    pub(super) fn consumer_down(&mut self, connection: ConnectionId, link: LinkId) {
+        let Some(key) = self.consumer_keys.remove(&(connection, link)) else {
+            return;
+        };
+        self.remove_consumers(&key, |consumer| {
+            matches!(&consumer.target, ConsumerTarget::Link(handle, id) if handle.id == connection && *id == link)
+        });
+        if let Some(entry) = self.addresses.get_mut(&key)
+            && entry.proxies.link == Some(link)
+        {
+            entry.proxies.link = None;
+        }
+    }
+
+    pub(super) fn remove_consumers(&mut self, key: &str, gone: impl Fn(&Consumer) -> bool) {
+        if let Some(entry) = self.addresses.get_mut(key) {
+            entry.consumers.retain(|consumer| !gone(consumer));
+        }
+        self.dirty = true;
+    }
+
+    pub(super) fn producer_up(
+        &mut self,
+        connection: Arc<ConnectionHandle>,
+        link: LinkId,
+        key: Arc<str>,
+    ) {
+        self.producer_keys
+            .insert((connection.id, link), key.clone());
+        self.addresses
+            .entry(key)
+            .or_default()
+            .producers
+            .push(Producer {
+                connection,
+                link,
+                told: false,
+            });
+        self.dirty = true;
+    }
+
+    pub(super) fn producer_down(&mut self, connection: ConnectionId, link: LinkId) {
+        let Some(key) = self.producer_keys.remove(&(connection, link)) else {
+            return;
+        };
+        if let Some(entry) = self.addresses.get_mut(&key) {
+            entry
+                .producers
+                .retain(|producer| producer.connection.id != connection || producer.link != link);
+        }
+        self.dirty = true;
+    }
+
+    pub(super) fn tcp_consumer_up(&mut self, connector: Arc<TcpConnector>) {
+        let key: Arc<str> = format!("M{}", connector.address).into();
+        let open = connector.open.clone();
+        self.add_consumer(&key, ConsumerTarget::Tcp(connector), open, false);
+    }
+
+    pub(super) fn tcp_consumer_down(&mut self, name: &str) {
+        let keys: Vec<Arc<str>> = self.addresses.keys().cloned().collect();
+        for key in keys {
+            self.remove_consumers(&key, |consumer| {
+                matches!(&consumer.target, ConsumerTarget::Tcp(connector) if connector.name == name)
+            });
+        }
+    }
+
+    pub(super) fn watch(&mut self, address: &str, up: bool) {
+        let entry = self
+            .addresses
+            .entry(format!("M{address}").into())
+            .or_default();
+        entry.watches = if up {
+            entry.watches + 1
+        } else {
+            entry.watches.saturating_sub(1)
+        };
+        self.dirty = true;
+    }
+
+    /// A connection is gone; its links have been reported one by one, this catches what was not.
+    pub(super) fn forget_connection(&mut self, id: ConnectionId) {
+        let consumers: Vec<_> = self
+            .consumer_keys
+            .keys()
+            .filter(|(connection, _)| *connection == id)
+            .copied()
+            .collect();
+        for (connection, link) in consumers {
+            self.consumer_down(connection, link);
+        }
+        let producers: Vec<_> = self
+            .producer_keys
+            .keys()
+            .filter(|(connection, _)| *connection == id)
+            .copied()
+            .collect();
+        for (connection, link) in producers {
+            self.producer_down(connection, link);
+        }
+    }
+
+    /// Tells the routing protocol which addresses have consumers here.
+    pub(super) fn announce(&mut self) {
+        let Some(routing) = &mut self.routing else {
+            return;
+        };
+        for (key, entry) in &mut self.addresses {
+            let wanted =
+                entry.has_local_consumers() && !self.draining && key.starts_with(['M', 'H']);
+            if wanted && !entry.announced {
+                let treatment = configured_treatment(&self.config, key)
+                    .unwrap_or_else(|| treatment_of(self.config.router.default_distribution));
+                routing.announce(key, treatment, entry.producer_count());
+            } else if !wanted && entry.announced {
+                routing.withdraw(key);
+            }
+            entry.announced = wanted;
+        }
+    }
+
+    /// Builds and publishes the table.
+    pub(super) fn publish(&mut self) {
+        self.addresses.retain(|_, entry| !entry.is_unused());
+        let routes = match &self.routing {
+            Some(routing) => routing.view(),
+            None => self.shared.table.load().routes.clone(),
+        };
+        let neighbours = self.connections.neighbours();
+        let mut table = Table::new(routes.clone());
+        table.uplink = self
+            .uplinks
+            .active()
+            .and_then(|id| self.connections.get(id))
+            .cloned();
+        let mut addresses = HashMap::with_capacity(self.addresses.len() + routes.addresses.len());
+        // Counters towards neighbours live on across tables, as long as the address does.
+        let previous = self.shared.table.load();
+        for entry in self.addresses.values_mut() {
+            refresh_transit(entry, &neighbours);
+        }
+        for (key, entry) in &self.addresses {
+            let address = self.address(
+                key,
+                entry.consumers.clone(),
+                entry.transit.clone(),
+                entry.turn.clone(),
+                &routes,
+            );
+            addresses.insert(key.clone(), Arc::new(address));
+        }
+        for key in routes.addresses.keys() {
+            if addresses.contains_key(key) {
+                continue;
+            }
+            let old = previous.addresses.get(key);
+            let transit = neighbours
+                .keys()
+                .map(|id| {
+                    (
+                        *id,
+                        old.and_then(|old| old.transit.get(id))
+                            .cloned()
+                            .unwrap_or_default(),
+                    )
+                })
+                .collect();
+            let turn = old.map(|old| old.turn.clone()).unwrap_or_default();
+            addresses.insert(
+                key.clone(),
+                Arc::new(self.address(key, Vec::new(), transit, turn, &routes)),
+            );
+        }
+        drop(previous);
+        table.addresses = addresses;
+        table.neighbours = neighbours;
+        self.shared.table.store(Arc::new(table));
+        self.shared
+            .table_changed
+            .send_modify(|version| *version = version.wrapping_add(1));
+    }
+
+    fn address(
+        &self,
+        key: &Arc<str>,
+        consumers: Vec<Arc<Consumer>>,
+        transit: HashMap<u64, Arc<AtomicU32>>,
+        turn: Arc<AtomicUsize>,
+        routes: &RouteView,
+    ) -> Address {
+        let treatment = configured_treatment(&self.config, key)
+            .or_else(|| {
+                routes
+                    .addresses
+                    .get(key)
+                    .filter(|_| consumers.is_empty())
+                    .map(|remote| remote.treatment)
+            })
+            .unwrap_or_else(|| treatment_of(self.config.router.default_distribution));
+        Address {
+            key: key.clone(),
+            treatment,
+            consumers,
+            transit,
+            turn,
+        }
+    }
+
+    /// Gives credit to producers whose address has become reachable, and tells edges.
+    pub(super) fn inform_producers(&mut self) {
+        let routes = self.shared.table.load().routes.clone();
+        for (key, entry) in &mut self.addresses {
+            let remote = routes.addresses.contains_key(key);
+            let useful: Vec<bool> = entry
+                .producers
+                .iter()
+                .map(|producer| remote || entry.useful_to(&producer.connection))
+                .collect();
+            for (producer, useful) in entry.producers.iter_mut().zip(useful) {
+                if producer.told == useful {
+                    continue;
+                }
+                producer.told = useful;
+                let command = if useful {
+                    Command::Credit(producer.link)
+                } else {
+                    Command::NoDestination(producer.link)
+                };
+                producer.connection.command(command);
+                if let Some(tracking) = self.uplinks.tracking(producer.connection.id) {
+                    producer
+                        .connection
+                        .deliver(Via::Link(tracking), Arc::new(tracking_message(key, useful)));
+                }
+            }
+        }
+    }
+
+    /// An edge has attached its tracking link: it hears about the producers it has already.
+    pub(super) fn tracking_up(&mut self, connection: &Arc<ConnectionHandle>, link: LinkId) {
+        self.uplinks.set_tracking(connection.id, link);
+        for (key, entry) in &self.addresses {
+            for producer in entry
+                .producers
+                .iter()
+                .filter(|producer| producer.connection.id == connection.id && producer.told)
+            {
+                connection.deliver(
+                    Via::Link(link),
+                    Arc::new(tracking_message(key, producer.told)),
+                );
+            }
+        }
+    }
+}
+
+fn refresh_transit(
+    entry: &mut Entry,
+    neighbours: &HashMap<u64, Arc<crate::core::table::Neighbour>>,
+) {
+    entry.transit.retain(|id, _| neighbours.contains_key(id));
+    for id in neighbours.keys() {
+        entry.transit.entry(*id).or_default();
+    }
+}
+
+/// Message on an edge's tracking link: `[key, reachable]`.
+fn tracking_message(key: &str, reachable: bool) -> Delivery {
+    let mut octets = BytesMut::new();
+    message::Header::default().encode(&mut octets);
+    message::write_section(
+        section::VALUE,
+        &Value::List(vec![Value::from(key), Value::Bool(reachable)]),
+        &mut octets,
+    );
+    let delivery = Delivery::new(Annotations::default(), None, true, 4);
+    delivery.push(octets.freeze());
+    delivery.finish(true);
+    delivery
+}
+
+/// Treatment that the configuration gives to a mobile address.
+fn configured_treatment(
+    config: &model::router_config::RouterConfig,
+    key: &str,
+) -> Option<Treatment> {
+    let text = key.strip_prefix('M')?;
+    config
+        .addresses
+        .iter()
+        .filter_map(|address| {
+            let (matches, weight) = match &address.matches {
+                AddressMatch::Prefix(prefix) => (prefix_matches(prefix, text), prefix.len()),
+                AddressMatch::Pattern(pattern) => (pattern_matches(pattern, text), pattern.len()),
+            };
+            matches.then_some((weight, address.distribution))
+        })
+        .max_by_key(|(weight, _)| *weight)
+        .map(|(_, distribution)| treatment_of(distribution))
+}
+
+pub(super) fn treatment_of(distribution: Distribution) -> Treatment {
+    match distribution {
+        Distribution::Balanced => Treatment::Balanced,
+        Distribution::Closest => Treatment::Closest,
+        Distribution::Multicast => Treatment::Multicast,
+        Distribution::Unavailable => Treatment::Unavailable,
+    }
+}

@@ -1,0 +1,401 @@
+//! What management shows: rows made from the state of the control task.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use amqp::{Value, message::Message};
+use bytes::{Bytes, BytesMut};
+use model::router_config::{Encapsulation, RouterConfig};
+use tracing::debug;
+
+use super::Control;
+use crate::{
+    adaptor::tcp::{TcpConnector, TcpListener},
+    core::{
+        annotations::Annotations,
+        delivery::Delivery,
+        forward::{self, Choice, Request},
+        shared::ConnectionRole,
+    },
+    management::{
+        self, AddressRow, ConnectionRow, LinkRow, NodeRow, RouterRow, Source, TcpConnectorRow,
+        TcpListenerRow,
+    },
+    routing::Treatment,
+};
+
+/// A duplicate router id is reported for so long after it was last noticed.
+const DUPLICATE_SHOWN: Duration = Duration::from_secs(60);
+
+/// The adaptors now configured, by name; kept up to date by whoever applies the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Adaptors(Arc<Mutex<AdaptorMaps>>);
+
+/// Listeners and connectors by name.
+#[derive(Debug, Default)]
+pub struct AdaptorMaps {
+    /// tcpListeners.
+    pub listeners: BTreeMap<String, Arc<TcpListener>>,
+    /// tcpConnectors.
+    pub connectors: BTreeMap<String, Arc<TcpConnector>>,
+}
+
+impl Adaptors {
+    /// Reads or changes the maps.
+    pub fn with<R>(&self, look: impl FnOnce(&mut AdaptorMaps) -> R) -> R {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Control {
+    /// Answers a management request.
+    pub(super) fn manage(&self, request: &Bytes) {
+        let request = match Message::decode(request) {
+            Ok(request) => request,
+            Err(error) => {
+                debug!(target: "router::agent", %error, "malformed management request ignored");
+                return;
+            }
+        };
+        let Some(reply) = management::handle(&request, self) else {
+            return;
+        };
+        let Some(address) = reply.properties.to.clone() else {
+            return;
+        };
+        let mut octets = BytesMut::new();
+        reply.encode(&mut octets);
+        let delivery = Delivery::new(Annotations::default(), None, true, 4);
+        delivery.push(octets.freeze());
+        delivery.finish(true);
+        let request = Request {
+            address: &address,
+            annotations: &delivery.annotations,
+            arrived_on: None,
+            complete: true,
+            preferred: None,
+        };
+        let choice = {
+            let table = self.shared.table.load();
+            forward::choose(&self.shared, &table, request)
+        };
+        if let Choice::One(sink) = choice {
+            forward::dispatch(&self.shared, sink, Arc::new(delivery));
+        }
+    }
+
+    fn is_duplicate(&self) -> bool {
+        self.duplicate
+            .is_some_and(|at| at.elapsed() < DUPLICATE_SHOWN)
+    }
+}
+
+fn seconds(since: Instant) -> u32 {
+    u32::try_from(since.elapsed().as_secs()).unwrap_or(u32::MAX)
+}
+
+fn int(value: impl TryInto<i32>) -> i32 {
+    value.try_into().unwrap_or(i32::MAX)
+}
+
+fn encapsulation(encapsulation: Encapsulation) -> String {
+    encapsulation.as_str().to_owned()
+}
+
+fn distribution(treatment: Treatment) -> &'static str {
+    match treatment {
+        Treatment::Flood => "flood",
+        Treatment::Multicast => "multicast",
+        Treatment::Closest => "closest",
+        Treatment::Balanced => "balanced",
+        Treatment::Unavailable => "unavailable",
+    }
+}
+
+/// Resident memory of this process in octets.
+pub fn resident_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim()
+        .strip_suffix(" kB")?
+        .trim()
+        .parse::<u64>()
+        .ok()
+        .map(|kib| kib * 1024)
+}
+
+impl Source for Control {
+    fn router(&self) -> RouterRow {
+        let router = &self.config.router;
+        let counters = &self.shared.counters;
+        let table = self.shared.table.load();
+        let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let tcp = counters
+            .tcp_connections
+            .load(Ordering::Relaxed)
+            .max(self.shared.flows.len() as u64);
+        let amqp = self.connections.iter().count() as u64;
+        RouterRow {
+            id: router.id.clone(),
+            mode: router.mode.to_string(),
+            area: "0".to_owned(),
+            van_id: router.van_id.clone(),
+            version: model::COMPATIBILITY_VERSION.to_owned(),
+            metadata: router.metadata.clone(),
+            addr_count: table.addresses.len() as u64,
+            link_count: load(&counters.links),
+            node_count: table.routes.routers.len() as u64,
+            connection_count: amqp + tcp,
+            presettled_deliveries: load(&counters.presettled),
+            accepted_deliveries: load(&counters.accepted),
+            rejected_deliveries: load(&counters.rejected),
+            released_deliveries: load(&counters.released),
+            modified_deliveries: load(&counters.modified),
+            deliveries_ingress: load(&counters.ingress),
+            deliveries_egress: load(&counters.egress),
+            deliveries_transit: load(&counters.transit),
+            uptime_seconds: seconds(self.started),
+            resident_memory_usage: resident_memory(),
+            worker_threads: int(self.shared.workers.len()),
+            connection_counters: BTreeMap::from([
+                ("amqp".to_owned(), amqp),
+                ("tcp".to_owned(), tcp),
+            ]),
+            host_name: Some(
+                rustix::system::uname()
+                    .nodename()
+                    .to_string_lossy()
+                    .into_owned(),
+            ),
+            hello_interval_seconds: int(router.hello_interval.as_secs()),
+            hello_max_age_seconds: int(router.hello_max_age.as_secs()),
+            ra_interval_seconds: int(router.ra_interval.as_secs()),
+            ra_interval_flux_seconds: int(router.ra_interval_flux.as_secs()),
+            remote_ls_max_age_seconds: int(router.remote_ls_max_age.as_secs()),
+            default_distribution: router.default_distribution.to_string(),
+            data_connection_count: router
+                .data_connection_count
+                .map_or_else(|| "auto".to_owned(), |count| count.to_string()),
+            ..RouterRow::default()
+        }
+    }
+
+    fn connections(&self) -> Vec<ConnectionRow> {
+        self.connections
+            .iter()
+            .map(|connection| {
+                let facts = &connection.facts;
+                ConnectionRow {
+                    identity: connection.id.0.to_string(),
+                    host: facts.host.clone(),
+                    role: connection.role.as_str().to_owned(),
+                    protocol: "amqp".to_owned(),
+                    dir: if connection.outgoing { "out" } else { "in" }.to_owned(),
+                    container: connection.container.clone(),
+                    sasl: (!facts.sasl.is_empty()).then(|| facts.sasl.clone()),
+                    is_authenticated: !matches!(facts.sasl.as_str(), "" | "ANONYMOUS"),
+                    user: facts.user.clone(),
+                    is_encrypted: facts.tls.is_some(),
+                    ssl_proto: facts.tls.as_ref().map(|(protocol, _)| protocol.clone()),
+                    ssl_cipher: facts.tls.as_ref().map(|(_, cipher)| cipher.clone()),
+                    properties: facts
+                        .properties
+                        .iter()
+                        .map(|(key, value)| (key.clone(), Value::from(value.as_str())))
+                        .collect(),
+                    ssl: facts.tls.is_some(),
+                    opened: true,
+                    active: connection.role != ConnectionRole::Edge
+                        || !self.shared.space.edge
+                        || self.uplinks.active() == Some(connection.id),
+                    admin_status: "enabled".to_owned(),
+                    oper_status: "up".to_owned(),
+                    uptime_seconds: facts.opened.map_or(0, seconds),
+                    mesh_id: self.connections.mesh(connection.id).map(str::to_owned),
+                    group_correlation_id: facts.group.clone(),
+                    octets_in: connection.octets_in.load(Ordering::Relaxed),
+                    octets_out: connection.octets_out.load(Ordering::Relaxed),
+                    ..ConnectionRow::default()
+                }
+            })
+            .collect()
+    }
+
+    fn nodes(&self) -> Vec<NodeRow> {
+        let view = self.shared.table.load().routes.clone();
+        let me = NodeRow {
+            id: self.config.router.id.clone(),
+            protocol_version: 1,
+            instance: int(self.shared.instance),
+            link_state: view.neighbours.iter().map(ToString::to_string).collect(),
+            next_hop: Some("(self)".to_owned()),
+            address: format!("amqp:/_topo/0/{}", self.config.router.id),
+            last_topo_change: view.last_topology_change.map(|at| {
+                int(self.shared.instance
+                    + i64::try_from(at.duration_since(self.started).as_secs()).unwrap_or(0))
+            }),
+            ..NodeRow::default()
+        };
+        let others = view.routers.iter().map(|(id, route)| NodeRow {
+            id: id.to_string(),
+            protocol_version: int(route.version),
+            instance: int(route.instance),
+            link_state: route.neighbours.iter().map(ToString::to_string).collect(),
+            next_hop: (route.next_hop != *id).then(|| route.next_hop.to_string()),
+            valid_origins: route
+                .valid_origins
+                .to_vec()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            address: format!("amqp:/_topo/0/{id}"),
+            router_link: route.neighbour_link.map(|link| int(link.0)),
+            cost: Some(int(route.cost)),
+            last_topo_change: None,
+            index: int(route.index),
+        });
+        std::iter::once(me).chain(others).collect()
+    }
+
+    fn addresses(&self) -> Vec<AddressRow> {
+        let table = self.shared.table.load();
+        let mut keys: Vec<_> = table.addresses.values().collect();
+        keys.sort_by(|a, b| a.key.cmp(&b.key));
+        keys.into_iter()
+            .map(|address| {
+                let remote = table.routes.addresses.get(&address.key);
+                AddressRow {
+                    key: address.key.to_string(),
+                    distribution: distribution(address.treatment).to_owned(),
+                    subscriber_count: u32::try_from(address.consumers.len()).unwrap_or(u32::MAX),
+                    remote_count: remote.map_or(0, |remote| {
+                        u32::try_from(remote.routers.len()).unwrap_or(u32::MAX)
+                    }),
+                    remote_host_routers: remote
+                        .map(|remote| remote.routers.iter().map(ToString::to_string).collect())
+                        .unwrap_or_default(),
+                    priority: -1,
+                    watch: self
+                        .addresses
+                        .get(&address.key)
+                        .is_some_and(|entry| entry.watches > 0),
+                    ..AddressRow::default()
+                }
+            })
+            .collect()
+    }
+
+    fn tcp_listeners(&self) -> Vec<TcpListenerRow> {
+        self.adaptors.with(|maps| {
+            maps.listeners
+                .values()
+                .map(|listener| {
+                    let counters = &listener.counters;
+                    let error = listener
+                        .error
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .clone();
+                    TcpListenerRow {
+                        name: listener.name.clone(),
+                        address: listener.address.to_string(),
+                        host: listener.host.clone(),
+                        port: listener.port.to_string(),
+                        site_id: listener.site_id.clone(),
+                        encapsulation: encapsulation(listener.encapsulation),
+                        bytes_in: counters.octets_in.load(Ordering::Relaxed),
+                        bytes_out: counters.octets_out.load(Ordering::Relaxed),
+                        connections_opened: counters.opened.load(Ordering::Relaxed),
+                        connections_closed: counters.closed.load(Ordering::Relaxed),
+                        oper_status: if listener.listening.load(Ordering::Relaxed) {
+                            "up"
+                        } else {
+                            "down"
+                        }
+                        .to_owned(),
+                        connection_msg: error,
+                        ..TcpListenerRow::default()
+                    }
+                })
+                .collect()
+        })
+    }
+
+    fn tcp_connectors(&self) -> Vec<TcpConnectorRow> {
+        self.adaptors.with(|maps| {
+            maps.connectors
+                .values()
+                .map(|connector| {
+                    let counters = &connector.counters;
+                    TcpConnectorRow {
+                        name: connector.name.clone(),
+                        address: connector.address.to_string(),
+                        host: connector.host.clone(),
+                        port: connector.port.to_string(),
+                        encapsulation: encapsulation(Encapsulation::Auto),
+                        bytes_in: counters.octets_in.load(Ordering::Relaxed),
+                        bytes_out: counters.octets_out.load(Ordering::Relaxed),
+                        // C routers count their internal dispatcher.
+                        connections_opened: counters.opened.load(Ordering::Relaxed) + 1,
+                        connections_closed: counters.closed.load(Ordering::Relaxed),
+                        ..TcpConnectorRow::default()
+                    }
+                })
+                .collect()
+        })
+    }
+
+    fn links(&self) -> Vec<LinkRow> {
+        // Links live with the drivers; the control task knows only those with addresses.
+        let consumers = self
+            .consumer_keys
+            .iter()
+            .map(|((connection, link), key)| (connection, link, key, "out"));
+        let producers = self
+            .producer_keys
+            .iter()
+            .map(|((connection, link), key)| (connection, link, key, "in"));
+        consumers
+            .chain(producers)
+            .map(|(connection, link, key, direction)| LinkRow {
+                identity: format!("{}.{}", connection.0, link.0),
+                link_type: "endpoint".to_owned(),
+                link_dir: direction.to_owned(),
+                owning_addr: Some(key.to_string()),
+                capacity: crate::core::shared::LINK_CAPACITY,
+                connection_id: connection.0.to_string(),
+                admin_status: "enabled".to_owned(),
+                oper_status: "up".to_owned(),
+                ..LinkRow::default()
+            })
+            .collect()
+    }
+
+    fn config(&self) -> Arc<RouterConfig> {
+        self.config.clone()
+    }
+
+    fn connector_states(&self) -> BTreeMap<String, (String, String)> {
+        let mut states = self.connector_states.clone();
+        if self.is_duplicate() {
+            let text = format!(
+                "another router with the id \"{}\" is already in the network",
+                self.config.router.id
+            );
+            for state in states.values_mut() {
+                *state = ("FAILED".to_owned(), text.clone());
+            }
+        }
+        if let Some(reason) = &self.refused {
+            for state in states.values_mut().filter(|state| state.1.is_empty()) {
+                state.1 = format!("the changed configuration file is not in force: {reason}");
+            }
+        }
+        states
+    }
+}

@@ -1,0 +1,248 @@
+//! The control task: one task that owns everything about the network that is not on the data path.
+//!
+//! It runs the routing protocol, knows connections, addresses, producers and consumers, answers management, and
+//! publishes the forwarding [`Table`](crate::core::table::Table). It gets messages through a bounded queue and handles
+//! them in batches, so that a burst of changes is one new table.
+
+mod addresses;
+mod connections;
+mod management;
+pub use self::management::{AdaptorMaps, Adaptors, resident_memory};
+mod uplink;
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use amqp::engine::LinkId;
+use model::router_config::{Mode, RouterConfig};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use self::{addresses::Entry, connections::Connections, uplink::Uplinks};
+use crate::{
+    core::{
+        delivery::Delivery,
+        shared::{ConnectionId, ControlMessage, Shared, Via},
+    },
+    routing::{Config, ControlLink, Output, RouterId, Routing},
+};
+
+/// Period of the routing protocol.
+const TICK: Duration = Duration::from_secs(1);
+
+/// State of the control task.
+#[derive(Debug)]
+pub struct Control {
+    shared: Arc<Shared>,
+    config: Arc<RouterConfig>,
+    /// None on edge routers.
+    routing: Option<Routing>,
+    connections: Connections,
+    /// By key with class letter.
+    addresses: BTreeMap<Arc<str>, Entry>,
+    /// Keys of attached consumers and producers.
+    consumer_keys: HashMap<(ConnectionId, LinkId), Arc<str>>,
+    producer_keys: HashMap<(ConnectionId, LinkId), Arc<str>>,
+    uplinks: Uplinks,
+    adaptors: Adaptors,
+    /// Status and message of each connector.
+    connector_states: BTreeMap<String, (String, String)>,
+    /// When another router with this router's id was last noticed.
+    duplicate: Option<Instant>,
+    /// Why the last configuration file was not applied.
+    refused: Option<String>,
+    started: Instant,
+    dirty: bool,
+    draining: bool,
+}
+
+impl Control {
+    /// Control task of a router.
+    pub fn new(shared: Arc<Shared>, config: Arc<RouterConfig>, adaptors: Adaptors) -> Self {
+        let routing = (config.router.mode != Mode::Edge).then(|| {
+            let router = &config.router;
+            let id = RouterId::from(router.id.as_str());
+            let parameters = Config {
+                hello_interval: router.hello_interval,
+                hello_max_age: router.hello_max_age,
+                ra_interval: router.ra_interval,
+                ra_interval_flux: router.ra_interval_flux,
+                remote_ls_max_age: router.remote_ls_max_age,
+                unreachable_holdoff: router.unreachable_holdoff,
+                default_treatment: addresses::treatment_of(router.default_distribution),
+                ..Config::new(id, shared.instance)
+            };
+            Routing::new(parameters, Instant::now())
+        });
+        Self {
+            shared,
+            config,
+            routing,
+            connections: Connections::default(),
+            addresses: BTreeMap::new(),
+            consumer_keys: HashMap::new(),
+            producer_keys: HashMap::new(),
+            uplinks: Uplinks::default(),
+            adaptors,
+            connector_states: BTreeMap::new(),
+            duplicate: None,
+            refused: None,
+            started: Instant::now(),
+            dirty: true,
+            draining: false,
+        }
+    }
+
+    /// Runs until cancelled.
+    pub async fn run(mut self, cancel: CancellationToken) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut batch = VecDeque::new();
+        let shared = self.shared.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => return,
+                _ = ticks.tick() => {
+                    if let Some(routing) = &mut self.routing {
+                        routing.tick(Instant::now());
+                    }
+                }
+                () = shared.control.drain(&mut batch) => {}
+            }
+            while let Some(message) = batch.pop_front() {
+                self.handle(message);
+            }
+            self.settle();
+        }
+    }
+
+    /// Applies the consequences of a batch: announcements, routing output, a new table, credit and tracking.
+    fn settle(&mut self) {
+        if self.dirty {
+            self.announce();
+            self.follow_uplink();
+        }
+        self.take_routing_output();
+        if std::mem::take(&mut self.dirty) {
+            self.publish();
+            self.inform_producers();
+        }
+    }
+
+    fn handle(&mut self, message: ControlMessage) {
+        match message {
+            ControlMessage::ConnectionUp(connection) => self.connection_up(connection),
+            ControlMessage::ConnectionDown(id) => self.connection_down(id),
+            ControlMessage::ControlLinksUp(id) => {
+                if let (Some(routing), Some(connection)) =
+                    (&mut self.routing, self.connections.get(id))
+                {
+                    routing.link_up(ControlLink(id.0), connection.facts.cost, Instant::now());
+                }
+                self.dirty = true;
+            }
+            ControlMessage::ControlLinksDown(id) => {
+                if let Some(routing) = &mut self.routing {
+                    routing.link_down(ControlLink(id.0), Instant::now());
+                }
+                self.dirty = true;
+            }
+            ControlMessage::Routing {
+                connection,
+                message,
+            } => {
+                if let Some(routing) = &mut self.routing {
+                    routing.receive(ControlLink(connection.0), &message, Instant::now());
+                }
+            }
+            ControlMessage::ConsumerUp {
+                connection,
+                link,
+                key,
+            } => self.consumer_up(connection, link, key),
+            ControlMessage::ConsumerDown { connection, link } => {
+                self.consumer_down(connection, link)
+            }
+            ControlMessage::ProducerUp {
+                connection,
+                link,
+                key,
+            } => self.producer_up(connection, link, key),
+            ControlMessage::ProducerDown { connection, link } => {
+                self.producer_down(connection, link)
+            }
+            ControlMessage::TrackingUp { connection, link } => self.tracking_up(&connection, link),
+            ControlMessage::Mesh { connection, mesh } => {
+                self.connections.set_mesh(connection, mesh)
+            }
+            ControlMessage::Reachable {
+                connection,
+                key,
+                reachable,
+            } => self.reachable(connection, &key, reachable),
+            ControlMessage::ProxyUp {
+                connection,
+                link,
+                address,
+                consumer: _,
+            } => self.proxy_up(connection, link, &address),
+            ControlMessage::Management { message } => self.manage(&message),
+            ControlMessage::TcpConsumerUp(connector) => self.tcp_consumer_up(connector),
+            ControlMessage::TcpConsumerDown(connector) => self.tcp_consumer_down(&connector),
+            ControlMessage::WatchUp(address) => self.watch(&address, true),
+            ControlMessage::WatchDown(address) => self.watch(&address, false),
+            ControlMessage::ConnectorState {
+                name,
+                status,
+                message,
+            } => {
+                self.connector_states
+                    .insert(name, (status.to_owned(), message));
+            }
+            ControlMessage::ConnectorGone { name } => {
+                self.connector_states.remove(&name);
+            }
+            ControlMessage::Configured(config) => {
+                self.config = config;
+                self.refused = None;
+                self.dirty = true;
+            }
+            ControlMessage::ConfigurationRefused(reason) => self.refused = reason,
+            ControlMessage::Drain => {
+                self.draining = true;
+                self.dirty = true;
+            }
+        }
+    }
+
+    fn take_routing_output(&mut self) {
+        let Some(routing) = &mut self.routing else {
+            return;
+        };
+        while let Some(output) = routing.poll() {
+            match output {
+                Output::Send { link, message } => {
+                    if let Some(connection) = self.connections.get(ConnectionId(link.0)) {
+                        connection.deliver(Via::Control, Arc::new(Delivery::raw(message)));
+                    }
+                }
+                Output::ViewChanged => self.dirty = true,
+                Output::DuplicateId { id } => {
+                    self.duplicate = Some(Instant::now());
+                    error!(target: "router::routing", router = %id, "another router of the network has this router's id");
+                }
+                Output::NeighbourUp { id, .. } => {
+                    info!(target: "router::routing", neighbour = %id, "neighbour up")
+                }
+                Output::NeighbourDown { id, .. } => {
+                    warn!(target: "router::routing", neighbour = %id, "neighbour lost")
+                }
+                Output::Log(event) => debug!(target: "router::routing", "{event}"),
+            }
+        }
+    }
+}

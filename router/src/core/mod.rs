@@ -1,0 +1,11 @@
+//! What happens to a message inside the router, without sockets: address keys, the immutable forwarding table, the
+//! choice of destinations, and the [`delivery::Delivery`] that carries octets from where they arrive to where they leave.
+
+pub mod address;
+pub mod annotations;
+pub mod delivery;
+pub mod forward;
+pub mod inbox;
+pub mod local;
+pub mod shared;
+pub mod table;

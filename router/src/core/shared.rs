@@ -1,0 +1,396 @@
+//! What the parts of one running router share: handles of connections, the messages between drivers and the control
+//! task, and the current forwarding table.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use amqp::{
+    engine::{DeliveryKey, LinkId},
+    performative::Condition,
+};
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use super::{
+    address::AddressSpace, delivery::Delivery, inbox::Inbox, local::LocalAddresses, table::Table,
+};
+use crate::{
+    routing::{RouteView, RouterId},
+    worker::WorkerHandle,
+};
+
+/// Messages that may wait for one connection; far above what link credit lets through.
+pub const CONNECTION_INBOX: usize = 1 << 16;
+/// Messages that may wait for the control task.
+pub const CONTROL_INBOX: usize = 1 << 17;
+/// Credit given on each link (`linkCapacity`).
+pub const LINK_CAPACITY: u32 = 250;
+
+/// Number of a connection, unique for the life of the router.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ConnectionId(pub u64);
+
+/// What a connection is used for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ConnectionRole {
+    /// Any AMQP client.
+    Normal,
+    /// Control connection between interior routers.
+    InterRouter,
+    /// Data connection beside a control connection.
+    InterRouterData,
+    /// Between an edge router and an interior.
+    Edge,
+}
+
+impl ConnectionRole {
+    /// Word used by management.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::InterRouter => "inter-router",
+            Self::InterRouterData => "inter-router-data",
+            Self::Edge => "edge",
+        }
+    }
+}
+
+/// How a message leaves on a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Via {
+    /// The control link.
+    Control,
+    /// The data link of the message's priority.
+    Data,
+    /// A streaming link of its own.
+    Stream,
+    /// One given outgoing link.
+    Link(LinkId),
+    /// The anonymous link of an edge router to its interior.
+    Uplink,
+}
+
+/// Sent to the driver of a connection.
+#[derive(Debug)]
+pub enum ConnectionMessage {
+    /// Send this message.
+    Deliver { via: Via, delivery: Arc<Delivery> },
+    /// An outgoing link's current message has new octets or has ended.
+    Ready(LinkId),
+    /// An incoming message has feedback.
+    Feedback(DeliveryKey),
+    /// Something the control task wants done.
+    Command(Command),
+}
+
+/// What the control task asks of a driver.
+#[derive(Debug)]
+pub enum Command {
+    /// Give credit to a producer whose address got a destination.
+    Credit(LinkId),
+    /// The address of this producer lost its last destination: credit already given stays, none is added.
+    NoDestination(LinkId),
+    /// Edge router: this connection is now the active uplink; attach the fixed links.
+    ActivateUplink,
+    /// Edge router: represent local consumers of the address.
+    AttachConsumer(Arc<str>),
+    /// Edge router: represent local producers of the address.
+    AttachProducer(Arc<str>),
+    /// Edge router: the last local consumer or producer of the address is gone.
+    DetachProxy { address: Arc<str>, consumer: bool },
+    /// Close the connection with this condition; none closes the socket without an AMQP close.
+    Close(Option<Condition>),
+}
+
+/// The router's view of one AMQP connection, shared by everything that sends to it.
+#[derive(Debug)]
+pub struct ConnectionHandle {
+    /// Number of the connection.
+    pub id: ConnectionId,
+    /// Messages to its driver.
+    pub inbox: Arc<Inbox<ConnectionMessage>>,
+    /// Worker on which its driver runs.
+    pub worker: usize,
+    /// Role after both Opens.
+    pub role: ConnectionRole,
+    /// This side dialled.
+    pub outgoing: bool,
+    /// The peer accepts streaming links.
+    pub streaming: bool,
+    /// The peer lets data connections carry streams.
+    pub trunking: bool,
+    /// The peer is a router of this implementation.
+    pub own_peer: bool,
+    /// Container id of the peer; a router id on router connections.
+    pub container: String,
+    /// What management shows.
+    pub facts: ConnectionFacts,
+    /// Octets received and sent in AMQP frames.
+    pub octets_in: AtomicU64,
+    /// See `octets_in`.
+    pub octets_out: AtomicU64,
+}
+
+/// Facts of a connection that only management shows.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectionFacts {
+    /// Peer address of an incoming connection, configured `host:port` of an outgoing one.
+    pub host: String,
+    /// Name of the listener or connector.
+    pub name: String,
+    /// SASL mechanism.
+    pub sasl: String,
+    /// Identity that SASL established.
+    pub user: Option<String>,
+    /// TLS protocol and cipher suite.
+    pub tls: Option<(String, String)>,
+    /// String and integer properties of the peer's Open.
+    pub properties: Vec<(String, String)>,
+    /// Link cost of the connection.
+    pub cost: u32,
+    /// Correlates data connections with their control connection.
+    pub group: Option<String>,
+    /// When both Opens were exchanged.
+    pub opened: Option<std::time::Instant>,
+}
+
+impl ConnectionHandle {
+    /// Hands a message to the driver; if that is impossible the message is released to its source.
+    pub fn deliver(&self, via: Via, delivery: Arc<Delivery>) {
+        if let Err(ConnectionMessage::Deliver { delivery, .. }) = self
+            .inbox
+            .push(ConnectionMessage::Deliver { via, delivery })
+        {
+            delivery.report(Some(amqp::performative::DeliveryState::Released), true);
+        }
+    }
+
+    /// Asks the driver to do something; lost if the connection is ending.
+    pub fn command(&self, command: Command) {
+        let _ = self.inbox.push(ConnectionMessage::Command(command));
+    }
+}
+
+/// Sent to the control task.
+#[derive(Debug)]
+pub enum ControlMessage {
+    /// A connection has exchanged Opens.
+    ConnectionUp(Arc<ConnectionHandle>),
+    /// A connection is gone; all its links with it.
+    ConnectionDown(ConnectionId),
+    /// Both control links of an inter-router connection are attached.
+    ControlLinksUp(ConnectionId),
+    /// A control link was detached although the connection is still up.
+    ControlLinksDown(ConnectionId),
+    /// A routing control message.
+    Routing {
+        connection: ConnectionId,
+        message: Bytes,
+    },
+    /// A peer receives from this address through the given outgoing link.
+    ConsumerUp {
+        connection: Arc<ConnectionHandle>,
+        link: LinkId,
+        key: Arc<str>,
+    },
+    /// That link is gone.
+    ConsumerDown {
+        connection: ConnectionId,
+        link: LinkId,
+    },
+    /// A peer sends to this address through the given incoming link; it waits for credit.
+    ProducerUp {
+        connection: Arc<ConnectionHandle>,
+        link: LinkId,
+        key: Arc<str>,
+    },
+    /// That link is gone.
+    ProducerDown {
+        connection: ConnectionId,
+        link: LinkId,
+    },
+    /// An edge wants to hear which addresses are reachable.
+    TrackingUp {
+        connection: Arc<ConnectionHandle>,
+        link: LinkId,
+    },
+    /// An edge told its mesh id.
+    Mesh {
+        connection: ConnectionId,
+        mesh: String,
+    },
+    /// Edge router: the interior told whether an address (key with class letter) is reachable.
+    Reachable {
+        connection: ConnectionId,
+        key: String,
+        reachable: bool,
+    },
+    /// Edge router: a proxy link is attached.
+    ProxyUp {
+        connection: ConnectionId,
+        link: LinkId,
+        address: Arc<str>,
+        consumer: bool,
+    },
+    /// A management request, complete, and where it arrived.
+    Management { message: Bytes },
+    /// A tcpConnector exists or is gone.
+    TcpConsumerUp(Arc<crate::adaptor::tcp::TcpConnector>),
+    /// See [`ControlMessage::TcpConsumerUp`].
+    TcpConsumerDown(Arc<str>),
+    /// A tcpListener wants to know whether its address is reachable; key is the address text.
+    WatchUp(Arc<str>),
+    /// It does not any more.
+    WatchDown(Arc<str>),
+    /// State of a connector for management: status and message.
+    ConnectorState {
+        name: String,
+        status: &'static str,
+        message: String,
+    },
+    /// A connector was removed from the configuration.
+    ConnectorGone { name: String },
+    /// A new configuration is in force.
+    Configured(Arc<model::router_config::RouterConfig>),
+    /// The last configuration file was refused, with the reason; none: it was applied.
+    ConfigurationRefused(Option<String>),
+    /// Withdraw all addresses and end.
+    Drain,
+}
+
+/// Everything that drivers, flows and the control task of one router share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Names of this router in addresses.
+    pub space: AddressSpace,
+    /// `0/<id>`, as it stands in traces.
+    pub trace_entry: String,
+    /// Mesh id of this edge router.
+    pub mesh: String,
+    /// Unix seconds at start, the router's instance.
+    pub instance: i64,
+    /// Current forwarding table.
+    pub table: ArcSwap<Table>,
+    /// Tells listeners that the table changed.
+    pub table_changed: watch::Sender<u64>,
+    /// Dynamic addresses of this router.
+    pub local: LocalAddresses,
+    /// Messages to the control task.
+    pub control: Inbox<ControlMessage>,
+    /// Workers, by index.
+    pub workers: Vec<WorkerHandle>,
+    /// Counters of the whole router.
+    pub counters: Counters,
+    /// Flows of TCP adaptors now running.
+    pub flows: TaskTracker,
+    next_connection: AtomicU64,
+    next_tag: AtomicU64,
+    next_worker: AtomicUsize,
+    next_flow: AtomicU64,
+    /// Five random characters that make flow ids of this router unique.
+    pub flow_prefix: String,
+}
+
+/// Counters of the whole router, as management and metrics show them.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Deliveries that arrived from clients and adaptors.
+    pub ingress: AtomicU64,
+    /// Deliveries that left to clients and adaptors.
+    pub egress: AtomicU64,
+    /// Deliveries between router connections.
+    pub transit: AtomicU64,
+    /// Outcomes seen on deliveries.
+    pub accepted: AtomicU64,
+    /// See `accepted`.
+    pub rejected: AtomicU64,
+    /// See `accepted`.
+    pub released: AtomicU64,
+    /// See `accepted`.
+    pub modified: AtomicU64,
+    /// Pre-settled deliveries.
+    pub presettled: AtomicU64,
+    /// TCP connections now open.
+    pub tcp_connections: AtomicU64,
+    /// Links now attached.
+    pub links: AtomicU64,
+}
+
+impl Shared {
+    /// New router state with an empty table.
+    pub fn new(space: AddressSpace, workers: Vec<WorkerHandle>) -> Self {
+        let instance = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(1, |since| {
+                i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+            });
+        Self {
+            trace_entry: format!("0/{}", space.id),
+            mesh: super::local::random_name(15),
+            instance,
+            table: ArcSwap::from_pointee(Table::new(Arc::new(RouteView::empty(
+                &RouterId::from(space.id.as_str()),
+                instance,
+            )))),
+            table_changed: watch::Sender::new(0),
+            local: LocalAddresses::default(),
+            control: Inbox::new(CONTROL_INBOX),
+            workers,
+            counters: Counters::default(),
+            flows: TaskTracker::new(),
+            next_connection: AtomicU64::new(1),
+            next_tag: AtomicU64::new(1),
+            next_worker: AtomicUsize::new(0),
+            next_flow: AtomicU64::new(1),
+            flow_prefix: super::local::random_name(5),
+            space,
+        }
+    }
+
+    /// Number for a new connection.
+    pub fn connection_id(&self) -> ConnectionId {
+        ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Delivery tag, unique per router: a little-endian counter as C routers use.
+    pub fn tag(&self) -> [u8; 8] {
+        self.next_tag.fetch_add(1, Ordering::Relaxed).to_le_bytes()
+    }
+
+    /// Identity of a new flow: `<5 characters>:<number>`.
+    pub fn flow_id(&self) -> String {
+        format!(
+            "{}:{}",
+            self.flow_prefix,
+            self.next_flow.fetch_add(1, Ordering::Relaxed)
+        )
+    }
+
+    /// Worker for the next accepted connection, round robin.
+    pub fn next_worker(&self) -> usize {
+        self.next_worker.fetch_add(1, Ordering::Relaxed) % self.workers.len().max(1)
+    }
+
+    /// Tells the control task something; a full queue means that it does not keep up and the message is lost with a log.
+    pub fn tell(&self, message: ControlMessage) {
+        if let Err(lost) = self.control.push(message) {
+            tracing::error!(target: "router::control", message = %Name(&lost), "control queue full or closed, message dropped");
+        }
+    }
+}
+
+struct Name<'a>(&'a ControlMessage);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = format!("{:?}", self.0);
+        f.write_str(text.split([' ', '(', '{']).next().unwrap_or_default())
+    }
+}

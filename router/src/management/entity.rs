@@ -1,0 +1,159 @@
+//! The entity types that can be asked for.
+
+use amqp::Value;
+
+use super::{
+    Source, configured,
+    rows::{
+        AddressRow, ConnectionRow, LinkRow, NodeRow, RouterRow, TcpConnectorRow, TcpListenerRow,
+    },
+};
+
+/// Attributes of one entity.
+pub(super) type Row = Vec<(&'static str, Value)>;
+
+/// Prefix of long type names.
+const PREFIX: &str = "io.skupper.router.";
+/// Prefix that the long names of some types have in routers of version 3.
+const OLD_PREFIX: &str = "org.apache.qpid.dispatch.";
+
+/// Which of the two agents of a C router serves a type; they differ in texts and in what they do with unknown names.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Agent {
+    /// Serves what lives in the forwarding core.
+    Core,
+    /// Serves configuration and everything else.
+    Configuration,
+}
+
+/// A kind of entity.
+#[derive(Debug)]
+pub(super) struct EntityType {
+    /// Long name.
+    pub(super) name: &'static str,
+    pub(super) agent: Agent,
+    /// Attribute names in order; the first is `name`.
+    pub(super) attributes: &'static [&'static str],
+    pub(super) rows: fn(&dyn Source) -> Vec<Row>,
+}
+
+impl EntityType {
+    /// Finds a type by its long or short name.
+    pub(super) fn find(name: &str) -> Option<&'static Self> {
+        let short = name
+            .strip_prefix(PREFIX)
+            .or_else(|| name.strip_prefix(OLD_PREFIX))
+            .unwrap_or(name);
+        TYPES
+            .iter()
+            .find(|known| known.name.strip_prefix(PREFIX) == Some(short))
+    }
+
+    /// Operations that entities of the type offer, QUERY aside.
+    pub(super) fn operations(&self) -> &'static [&'static str] {
+        &["READ"]
+    }
+}
+
+macro_rules! live {
+    ($row:ident, $agent:ident, $rows:expr) => {
+        EntityType {
+            name: $row::TYPE,
+            agent: Agent::$agent,
+            attributes: $row::ATTRIBUTES,
+            rows: |source| {
+                let rows: fn(&dyn Source) -> Vec<$row> = $rows;
+                rows(source)
+                    .into_iter()
+                    .map($row::into_attributes)
+                    .collect()
+            },
+        }
+    };
+}
+
+macro_rules! configured {
+    ($name:literal, $attributes:expr, $rows:expr) => {
+        EntityType {
+            name: concat!("io.skupper.router.", $name),
+            agent: Agent::Configuration,
+            attributes: $attributes,
+            rows: $rows,
+        }
+    };
+}
+
+/// Types that C routers have and that never have an entity here; clients ask for them and expect an empty list.
+macro_rules! empty {
+    ($name:literal, $agent:ident, $($attribute:literal)*) => {
+        EntityType {
+            name: concat!("io.skupper.router.", $name),
+            agent: Agent::$agent,
+            attributes: &["name", "identity", "type", $($attribute),*],
+            rows: |_| Vec::new(),
+        }
+    };
+}
+
+/// All types.
+pub(super) static TYPES: &[EntityType] = &[
+    live!(RouterRow, Core, |source| vec![source.router()]),
+    EntityType {
+        name: "io.skupper.router.routerMetrics",
+        agent: Agent::Core,
+        attributes: RouterRow::ATTRIBUTES,
+        rows: |source| {
+            let mut row = source.router().into_attributes();
+            for (attribute, value) in &mut row {
+                if *attribute == "type" {
+                    *value = Value::from("org.apache.qpid.dispatch.routerMetrics");
+                }
+            }
+            vec![row]
+        },
+    },
+    live!(ConnectionRow, Core, |source| source.connections()),
+    live!(LinkRow, Core, |source| source.links()),
+    live!(AddressRow, Core, |source| source.addresses()),
+    live!(NodeRow, Configuration, |source| source.nodes()),
+    live!(TcpListenerRow, Configuration, |source| source
+        .tcp_listeners()),
+    live!(TcpConnectorRow, Configuration, |source| source
+        .tcp_connectors()),
+    configured!(
+        "listener",
+        configured::LISTENER_ATTRIBUTES,
+        configured::listeners
+    ),
+    configured!(
+        "connector",
+        configured::CONNECTOR_ATTRIBUTES,
+        configured::connectors
+    ),
+    configured!(
+        "sslProfile",
+        configured::SSL_PROFILE_ATTRIBUTES,
+        configured::ssl_profiles
+    ),
+    EntityType {
+        name: "io.skupper.router.router.config.address",
+        agent: Agent::Core,
+        attributes: configured::ADDRESS_ATTRIBUTES,
+        rows: configured::addresses,
+    },
+    configured!("log", configured::LOG_ATTRIBUTES, configured::logs),
+    configured!("site", configured::SITE_ATTRIBUTES, configured::site),
+    empty!("router.config.autoLink", Core, "address" "direction" "connection" "containerId" "externalAddress" "operStatus" "lastError"),
+    empty!("tcpConnection", Core, "address" "host" "direction" "bytesIn" "bytesOut" "uptimeSeconds" "lastInSeconds" "lastOutSeconds"),
+    empty!("httpRequestInfo", Core, "address" "host" "site" "direction" "requests" "bytesIn" "bytesOut" "maxLatency" "details"),
+    empty!("httpListener", Configuration, "address" "host" "port" "backlog" "siteId" "sslProfile" "authenticatePeer" "protocolVersion" "aggregation" "eventChannel" "operStatus"),
+    empty!("httpConnector", Configuration, "address" "host" "port" "siteId" "sslProfile" "protocolVersion" "aggregation" "eventChannel" "verifyHostname" "hostOverride"),
+    empty!("listenerAddress", Configuration, "address" "value" "listener" "connectionsOpened"),
+    empty!("proxyProfile", Configuration, "host" "port"),
+    empty!("network", Configuration, "networkId" "tenantId"),
+    empty!("logStats", Configuration, "debugCount" "infoCount" "noticeCount" "warningCount" "errorCount" "criticalCount"),
+    empty!("allocator", Configuration, "typeName" "typeSize" "transferBatchSize" "localFreeListMax" "globalFreeListMax" "totalAllocFromHeap" "totalFreeToHeap" "heldByThreads" "batchesRebalancedToThreads" "batchesRebalancedToGlobal"),
+    empty!("policy", Configuration, "maxConnections" "enableVhostPolicy" "defaultVhost" "policyDir" "maxMessageSize"),
+    empty!("vhost", Configuration, "hostname" "maxConnections"),
+    empty!("vhostStats", Configuration, "connectionsApproved" "connectionsDenied" "connectionsCurrent"),
+];

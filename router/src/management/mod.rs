@@ -1,0 +1,49 @@
+//! The management node: a view of this router as AMQP entities, and a client for it.
+//!
+//! ```text
+//! request message ─► handle ─► Agent ─► entity table ─► rows of a Source ─► reply message
+//! ```
+//!
+//! The node reads only: QUERY, READ and the operations that describe the types. What changes a router is its
+//! configuration file. Entity names, attribute names and AMQP types are those of the C routers, so that their tools work.
+
+mod agent;
+pub mod client;
+mod configured;
+mod entity;
+mod rows;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use model::router_config::RouterConfig;
+
+pub use self::{
+    agent::handle,
+    rows::{
+        AddressRow, ConnectionRow, LinkRow, NodeRow, RouterRow, TcpConnectorRow, TcpListenerRow,
+    },
+};
+
+/// Where the rows come from.
+pub trait Source {
+    /// The router itself.
+    fn router(&self) -> RouterRow;
+    /// AMQP connections and those of adaptors.
+    fn connections(&self) -> Vec<ConnectionRow>;
+    /// Routers of the network, this one included.
+    fn nodes(&self) -> Vec<NodeRow>;
+    /// Addresses known here.
+    fn addresses(&self) -> Vec<AddressRow>;
+    /// TCP listeners, configured and with their counters.
+    fn tcp_listeners(&self) -> Vec<TcpListenerRow>;
+    /// TCP connectors, configured and with their counters.
+    fn tcp_connectors(&self) -> Vec<TcpConnectorRow>;
+    /// Links of all connections.
+    fn links(&self) -> Vec<LinkRow>;
+    /// Configuration in force: listeners, connectors, profiles, addresses, logs, site.
+    fn config(&self) -> Arc<RouterConfig>;
+    /// By connector name: status (`CONNECTING`, `SUCCESS`, `FAILED`) and message.
+    fn connector_states(&self) -> BTreeMap<String, (String, String)>;
+}

@@ -1,0 +1,539 @@
+//! Requests against a small router, some of them as recorded from the client library of the C routers.
+
+use amqp::{
+    Value,
+    message::{Body, Message, Properties},
+};
+use bytes::{Bytes, BytesMut};
+
+use super::*;
+
+/// Interior router `ra` with neighbour `rb` and some connections.
+pub(super) struct Router {
+    pub(super) connections: u32,
+}
+
+const CONFIG: &str = r#"[
+    ["router", {"id": "ra", "mode": "interior"}],
+    ["sslProfile", {"name": "mine", "certFile": "/c/tls.crt", "privateKeyFile": "/c/tls.key",
+                    "caCertFile": "/c/ca.crt", "protocols": "TLSv1.2 TLSv1.3"}],
+    ["listener", {"name": "ir", "host": "127.0.0.1", "port": 21001, "role": "inter-router",
+                  "saslMechanisms": "ANONYMOUS"}],
+    ["listener", {"name": "local", "unixSocket": "/run/router.sock"}],
+    ["connector", {"name": "up", "host": "rb.example", "port": "55671", "role": "inter-router", "cost": 3,
+                   "sslProfile": "mine", "saslUsername": "me", "saslPassword": "very secret"}],
+    ["connector", {"name": "next", "host": "rc.example", "port": 55671, "role": "inter-router"}],
+    ["address", {"prefix": "mc", "distribution": "multicast"}],
+    ["log", {"module": "ROUTER_CORE", "enable": "error+"}],
+    ["site", {"name": "here", "platform": "podman"}]
+]"#;
+
+impl Source for Router {
+    fn router(&self) -> RouterRow {
+        RouterRow {
+            id: "ra".to_owned(),
+            mode: "interior".to_owned(),
+            area: "0".to_owned(),
+            addr_count: 7,
+            links_blocked: 1,
+            worker_threads: 4,
+            connection_counters: BTreeMap::from([("tcp".to_owned(), 2)]),
+            ..RouterRow::default()
+        }
+    }
+
+    fn connections(&self) -> Vec<ConnectionRow> {
+        let rows = (1..=self.connections).map(|number| ConnectionRow {
+            identity: number.to_string(),
+            host: format!("127.0.0.1:{}", 30_000 + number),
+            container: "rb".to_owned(),
+            role: "inter-router".to_owned(),
+            dir: "in".to_owned(),
+            properties: BTreeMap::from([("qd.conn-id".to_owned(), Value::Int(9))]),
+            ..ConnectionRow::default()
+        });
+        rows.collect()
+    }
+
+    fn nodes(&self) -> Vec<NodeRow> {
+        vec![
+            NodeRow {
+                id: "ra".to_owned(),
+                instance: 1_795_345_267,
+                link_state: vec!["rb".to_owned()],
+                next_hop: Some("(self)".to_owned()),
+                ..NodeRow::default()
+            },
+            NodeRow {
+                id: "rb".to_owned(),
+                instance: 1_795_345_270,
+                link_state: vec!["ra".to_owned()],
+                cost: Some(3),
+                ..NodeRow::default()
+            },
+        ]
+    }
+
+    fn addresses(&self) -> Vec<AddressRow> {
+        vec![AddressRow {
+            key: "Msvc:1".to_owned(),
+            distribution: "balanced".to_owned(),
+            ..AddressRow::default()
+        }]
+    }
+
+    fn tcp_listeners(&self) -> Vec<TcpListenerRow> {
+        vec![TcpListenerRow {
+            name: "tl1".to_owned(),
+            host: "127.0.0.1".to_owned(),
+            port: "21056".to_owned(),
+            bytes_in: 5,
+            bytes_out: 1 << 40,
+            ..TcpListenerRow::default()
+        }]
+    }
+
+    fn tcp_connectors(&self) -> Vec<TcpConnectorRow> {
+        Vec::new()
+    }
+
+    fn links(&self) -> Vec<LinkRow> {
+        vec![LinkRow {
+            identity: "3".to_owned(),
+            link_name: "l".to_owned(),
+            ..LinkRow::default()
+        }]
+    }
+
+    fn config(&self) -> Arc<RouterConfig> {
+        Arc::new(RouterConfig::parse(CONFIG).unwrap().config)
+    }
+
+    fn connector_states(&self) -> BTreeMap<String, (String, String)> {
+        let state = ("FAILED".to_owned(), "connection refused".to_owned());
+        BTreeMap::from([("up".to_owned(), state)])
+    }
+}
+
+const ROUTER: Router = Router { connections: 3 };
+
+fn recorded(name: &str) -> Message {
+    let lines = include_str!("tests/requests.txt").lines();
+    let hex = lines
+        .filter_map(|line| line.split_once(' '))
+        .find(|(known, _)| *known == name)
+        .unwrap()
+        .1;
+    let octets: Vec<u8> = (0..hex.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+        .collect();
+    Message::decode(&Bytes::from(octets)).unwrap()
+}
+
+fn request(properties: &[(&str, Value)]) -> Message {
+    Message {
+        properties: Properties {
+            reply_to: Some("reply".to_owned()),
+            correlation_id: Value::Ulong(5),
+            ..Properties::default()
+        },
+        application_properties: properties
+            .iter()
+            .map(|(key, value)| (Value::from(*key), value.clone()))
+            .collect(),
+        ..Message::default()
+    }
+}
+
+fn texts(properties: &[(&str, &str)]) -> Message {
+    let values: Vec<(&str, Value)> = properties
+        .iter()
+        .map(|(key, value)| (*key, Value::from(*value)))
+        .collect();
+    request(&values)
+}
+
+fn query(entity: &str, attributes: &[&str], offset: u64, count: u64) -> Message {
+    let names = attributes.iter().copied().map(Value::from).collect();
+    Message {
+        body: Body::Value(Value::Map(vec![(
+            Value::from("attributeNames"),
+            Value::List(names),
+        )])),
+        ..request(&[
+            ("operation", Value::from("QUERY")),
+            ("type", Value::from("org.amqp.management")),
+            ("entityType", Value::from(entity)),
+            ("offset", Value::Ulong(offset)),
+            ("count", Value::Long(count.try_into().unwrap())),
+        ])
+    }
+}
+
+/// Status, description and body of the answer, after a way over the wire.
+fn answer(request: &Message) -> (i64, String, Value) {
+    let mut octets = BytesMut::new();
+    handle(request, &ROUTER).unwrap().encode(&mut octets);
+    let answer = Message::decode(&octets.freeze()).unwrap();
+    assert_eq!(answer.properties.to, request.properties.reply_to);
+    assert_eq!(
+        answer.properties.correlation_id,
+        request.properties.correlation_id
+    );
+    let property = |key: &str| {
+        answer
+            .application_properties
+            .iter()
+            .find(|(name, _)| name.as_str() == Some(key))
+            .unwrap()
+            .1
+            .clone()
+    };
+    assert!(matches!(property("statusCode"), Value::Int(_)));
+    let Body::Value(body) = answer.body else {
+        panic!("the body is no value")
+    };
+    (
+        property("statusCode").as_i64().unwrap(),
+        property("statusDescription").as_str().unwrap().to_owned(),
+        body,
+    )
+}
+
+fn list<const N: usize>(values: [Value; N]) -> Value {
+    Value::List(Vec::from(values))
+}
+
+fn results(request: &Message) -> (Vec<String>, Vec<Value>) {
+    let (status, description, body) = answer(request);
+    assert_eq!((status, description.as_str()), (200, "OK"));
+    let names = body.get("attributeNames").unwrap().as_list().unwrap();
+    let names = names
+        .iter()
+        .map(|name| name.as_str().unwrap().to_owned())
+        .collect();
+    (
+        names,
+        body.get("results").unwrap().as_list().unwrap().to_vec(),
+    )
+}
+
+#[test]
+fn recorded_queries_get_the_recorded_answers() {
+    let (names, rows) = results(&recorded("nodes"));
+    assert_eq!(names, ["id", "instance", "linkState", "nextHop", "cost"]);
+    let ids = |id: &str| list([Value::from(id)]);
+    assert_eq!(
+        rows,
+        [
+            list([
+                "ra".into(),
+                Value::Int(1_795_345_267),
+                ids("rb"),
+                "(self)".into(),
+                Value::Null
+            ]),
+            list([
+                "rb".into(),
+                Value::Int(1_795_345_270),
+                ids("ra"),
+                Value::Null,
+                Value::Int(3)
+            ]),
+        ]
+    );
+    let (names, rows) = results(&recorded("connections"));
+    assert_eq!(names, ["identity", "container", "role", "dir"]);
+    assert_eq!(
+        rows,
+        [list([
+            "1".into(),
+            "rb".into(),
+            "inter-router".into(),
+            "in".into()
+        ])]
+    );
+    let (names, rows) = results(&recorded("router"));
+    assert_eq!(
+        (names.len(), rows),
+        (2, vec![list(["ra".into(), "interior".into()])])
+    );
+    assert_eq!(
+        answer(&recorded("management-nodes")).2,
+        list([
+            "amqp:/_topo/0/ra/$management".into(),
+            "amqp:/_topo/0/rb/$management".into()
+        ])
+    );
+}
+
+#[test]
+fn recorded_reads_get_the_recorded_answers() {
+    let (status, _, body) = answer(&recorded("read-listener"));
+    assert_eq!(status, 200);
+    for (attribute, value) in [
+        ("name", Value::from("ir")),
+        ("identity", Value::from("listener/127.0.0.1:21001:ir")),
+        ("type", Value::from("io.skupper.router.listener")),
+        ("port", Value::from("21001")),
+        ("role", Value::from("inter-router")),
+        ("saslMechanisms", Value::from("ANONYMOUS")),
+        ("cost", Value::Int(1)),
+        ("maxFrameSize", Value::Int(16384)),
+        ("maxSessions", Value::Int(32768)),
+        ("idleTimeoutSeconds", Value::Int(16)),
+        ("initialHandshakeTimeoutSeconds", Value::Int(0)),
+        ("stripAnnotations", Value::from("both")),
+        ("authenticatePeer", Value::Bool(false)),
+        ("healthz", Value::Bool(true)),
+        ("http", Value::Bool(false)),
+    ] {
+        assert_eq!(body.get(attribute), Some(&value), "{attribute}");
+    }
+    assert_eq!(body.get("sslProfile"), None);
+    assert_eq!(
+        answer(&recorded("read-missing")),
+        (
+            404,
+            "No entity with name=missing".to_owned(),
+            Value::Map(Vec::new())
+        )
+    );
+}
+
+#[test]
+fn what_changes_a_router_is_not_implemented() {
+    for name in ["create", "delete"] {
+        let (status, description, body) = answer(&recorded(name));
+        let expected = format!(
+            "Operation '{}' not implemented for 'io.skupper.router.tcpListener' ['READ']",
+            name.to_uppercase()
+        );
+        assert_eq!(
+            (status, description, body),
+            (501, expected, Value::Map(Vec::new()))
+        );
+    }
+    let (status, description, _) = answer(&texts(&[("operation", "GET-SCHEMA")]));
+    assert_eq!(status, 501);
+    assert!(
+        description
+            .starts_with("Operation 'GET-SCHEMA' not implemented for 'org.amqp.management' [")
+    );
+    assert_eq!(
+        answer(&texts(&[("operation", "CREATE"), ("type", "toaster")])).0,
+        400
+    );
+}
+
+#[test]
+fn mistakes_are_told() {
+    let unknown = (
+        400,
+        "No such entity type 'toaster'".to_owned(),
+        Value::Map(Vec::new()),
+    );
+    assert_eq!(answer(&query("toaster", &[], 0, 0)), unknown);
+    assert_eq!(
+        answer(&texts(&[
+            ("operation", "READ"),
+            ("type", "toaster"),
+            ("name", "x")
+        ])),
+        unknown
+    );
+    assert_eq!(answer(&request(&[])).0, 400);
+    assert_eq!(
+        answer(&texts(&[("operation", "READ"), ("type", "listener")])).0,
+        400
+    );
+    let core = texts(&[
+        ("operation", "READ"),
+        ("type", "connection"),
+        ("identity", "99"),
+    ]);
+    assert_eq!(
+        answer(&core),
+        (404, "Not Found".to_owned(), Value::Map(Vec::new()))
+    );
+    let negative = request(&[
+        ("operation", Value::from("QUERY")),
+        ("entityType", Value::from("connection")),
+        ("offset", Value::Int(-1)),
+    ]);
+    assert_eq!(answer(&negative).0, 400);
+    let names = Message {
+        body: Body::Value(Value::Map(vec![(
+            Value::from("attributeNames"),
+            Value::Int(1),
+        )])),
+        ..texts(&[("operation", "QUERY"), ("entityType", "connection")])
+    };
+    assert_eq!(answer(&names).0, 400);
+}
+
+#[test]
+fn a_request_without_reply_address_is_not_answered() {
+    let mut request = query("router", &[], 0, 0);
+    request.properties.reply_to = None;
+    assert!(handle(&request, &ROUTER).is_none());
+}
+
+#[test]
+fn long_and_short_names_and_any_case_are_understood() {
+    for name in ["router.address", "io.skupper.router.router.address"] {
+        assert_eq!(
+            results(&query(name, &["key"], 0, 0)).1,
+            [list(["Msvc:1".into()])]
+        );
+    }
+    let lower = texts(&[("operation", "read"), ("type", "router"), ("identity", "1")]);
+    assert_eq!(answer(&lower).2.get("id"), Some(&Value::from("ra")));
+    let metrics = query(
+        "org.apache.qpid.dispatch.routerMetrics",
+        &["type", "addrCount"],
+        0,
+        0,
+    );
+    assert_eq!(
+        results(&metrics).1,
+        [list([
+            "org.apache.qpid.dispatch.routerMetrics".into(),
+            Value::Ulong(7)
+        ])]
+    );
+}
+
+#[test]
+fn unknown_attributes_are_answered_as_the_agents_of_c_routers_do() {
+    let (names, rows) = results(&query("connection", &["dir", "bogus"], 0, 1));
+    assert_eq!(names, ["dir", "name"]);
+    assert_eq!(
+        rows,
+        [list(["in".into(), "connection/127.0.0.1:30001".into()])]
+    );
+    let (names, rows) = results(&query("listener", &["name", "bogus"], 0, 1));
+    assert_eq!(names, ["name", "bogus"]);
+    assert_eq!(rows, [list(["ir".into(), Value::Null])]);
+}
+
+#[test]
+fn pages_are_cut_out_of_the_rows() {
+    let identities = |offset, count| -> Vec<String> {
+        let rows = results(&query("connection", &["identity"], offset, count)).1;
+        rows.iter()
+            .map(|row| row.as_list().unwrap()[0].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(identities(0, 0), ["1", "2", "3"]);
+    assert_eq!(identities(0, 2), ["1", "2"]);
+    assert_eq!(identities(2, 2), ["3"]);
+    assert!(identities(3, 2).is_empty());
+    assert!(identities(u64::MAX / 2, 2).is_empty());
+}
+
+#[test]
+fn every_type_answers_with_all_its_attributes() {
+    for entity in entity::TYPES {
+        let (names, rows) = results(&query(entity.name, &[], 0, 0));
+        assert_eq!(names, entity.attributes, "{}", entity.name);
+        assert_eq!(names[..3], ["name", "identity", "type"]);
+        for (row, made) in rows.iter().zip((entity.rows)(&ROUTER)) {
+            let columns: Vec<&str> = made.iter().map(|(name, _)| *name).collect();
+            assert_eq!(columns, entity.attributes, "{}", entity.name);
+            assert_eq!(row.as_list().unwrap().len(), names.len());
+        }
+    }
+    // of all types at once
+    let all = texts(&[("operation", "QUERY")]);
+    let (_, rows) = results(&all);
+    assert!(rows.len() > 10);
+}
+
+#[test]
+fn attributes_have_the_types_of_c_routers() {
+    let read = |entity: &str, name: &str| {
+        answer(&texts(&[
+            ("operation", "READ"),
+            ("type", entity),
+            ("name", name),
+        ]))
+        .2
+    };
+    let router = read("router", "ra");
+    assert_eq!(router.get("addrCount"), Some(&Value::Ulong(7)));
+    assert_eq!(router.get("linksBlocked"), Some(&Value::Uint(1)));
+    assert_eq!(router.get("workerThreads"), Some(&Value::Int(4)));
+    assert_eq!(router.get("vanId"), Some(&Value::Null));
+    assert_eq!(
+        router.get("connectionCounters").unwrap().get("tcp"),
+        Some(&Value::Ulong(2))
+    );
+    let connection = read("connection", "connection/127.0.0.1:30002");
+    assert_eq!(connection.get("identity"), Some(&Value::from("2")));
+    assert_eq!(
+        connection.get("properties").unwrap().get("qd.conn-id"),
+        Some(&Value::Int(9))
+    );
+    let listener = read("tcpListener", "tl1");
+    assert_eq!(
+        listener.get("identity"),
+        Some(&Value::from("tcpListener/127.0.0.1:21056:tl1"))
+    );
+    assert_eq!(listener.get("bytesIn"), Some(&Value::Int(5)));
+    assert_eq!(listener.get("bytesOut"), Some(&Value::Long(1 << 40)));
+}
+
+#[test]
+fn configured_entities_show_their_state_and_no_secret() {
+    let (names, rows) = results(&query(
+        "connector",
+        &["name", "connectionStatus", "connectionMsg"],
+        0,
+        0,
+    ));
+    assert_eq!(names.len(), 3);
+    assert_eq!(
+        rows,
+        [
+            list(["next".into(), "INITIALIZING".into(), "".into()]),
+            list(["up".into(), "FAILED".into(), "connection refused".into()]),
+        ]
+    );
+    let all: Vec<Value> = entity::TYPES
+        .iter()
+        .flat_map(|entity| results(&query(entity.name, &[], 0, 0)).1)
+        .collect();
+    assert!(!format!("{all:?}").contains("very secret"));
+    let one =
+        |entity: &str, attribute: &str| results(&query(entity, &[attribute], 0, 1)).1[0].clone();
+    assert_eq!(one("log", "enable"), list(["error+".into()]));
+    assert_eq!(one("router.config.address", "prefix"), list(["mc".into()]));
+    assert_eq!(
+        one("sslProfile", "protocols"),
+        list(["TLSv1.2 TLSv1.3".into()])
+    );
+    assert_eq!(one("site", "platform"), list(["podman".into()]));
+}
+
+#[test]
+fn the_types_describe_themselves() {
+    let describe = |operation: &str, entity: &str| {
+        answer(&texts(&[("operation", operation), ("entityType", entity)])).2
+    };
+    let attributes = describe("GET-ATTRIBUTES", "router.node");
+    let names = attributes
+        .get("io.skupper.router.router.node")
+        .unwrap()
+        .as_list()
+        .unwrap();
+    assert!(names.contains(&Value::from("nextHop")));
+    let operations = describe("GET-OPERATIONS", "listener");
+    assert_eq!(
+        operations.get("io.skupper.router.listener"),
+        Some(&list(["READ".into()]))
+    );
+    let types = answer(&texts(&[("operation", "GET-TYPES")])).2;
+    assert_eq!(types.as_map().unwrap().len(), entity::TYPES.len());
+}

@@ -1,0 +1,229 @@
+//! AMQP connectors: dial, drive, and dial again with backoff.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use amqp::engine::{ClientSasl, Connection, Password};
+use model::router_config::Connector as Config;
+use rand::RngExt as _;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::{
+    driver::{self, Ended, Options},
+    listener::{engine_config, role_of, with_large_frames},
+    tls::{self, Stream, TlsProfiles},
+};
+use crate::{
+    adaptor::tcp::host_port,
+    core::{
+        local::random_name,
+        shared::{ConnectionFacts, ConnectionRole, ControlMessage, Shared},
+    },
+};
+
+/// TCP, TLS and SASL have to be over by then.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pauses between attempts: the first, and the longest.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+/// A connection that lasted so long starts the backoff anew.
+const STABLE: Duration = Duration::from_secs(10);
+/// Length of a group correlator; C routers take at most 15 octets.
+const CORRELATOR: usize = 15;
+
+/// A configured connector, with the data connections beside its control connection.
+#[derive(Debug)]
+pub struct Connector {
+    config: Config,
+    shared: Arc<Shared>,
+    profiles: Arc<TlsProfiles>,
+    /// Correlates the connections of this connector.
+    group: Option<String>,
+}
+
+impl Connector {
+    /// Starts a connector's connections; they end with `cancel`. `data` data connections are made on as many workers.
+    pub fn start(
+        config: Config,
+        shared: &Arc<Shared>,
+        profiles: &Arc<TlsProfiles>,
+        data: u32,
+        cancel: &CancellationToken,
+    ) {
+        let role = role_of(config.role);
+        let data = if role == ConnectionRole::InterRouter {
+            data
+        } else {
+            0
+        };
+        let connector = Arc::new(Self {
+            group: (data > 0).then(|| random_name(CORRELATOR)),
+            config,
+            shared: shared.clone(),
+            profiles: profiles.clone(),
+        });
+        let workers = shared.workers.len();
+        let spawn = |index: usize, role| {
+            if let Some(worker) = shared.workers.get(index % workers.max(1)) {
+                worker.spawn(connector.clone().keep_connected(role, cancel.child_token()));
+            }
+        };
+        spawn(shared.next_worker(), role);
+        for index in 0..data as usize {
+            spawn(index, ConnectionRole::InterRouterData);
+        }
+    }
+
+    async fn keep_connected(self: Arc<Self>, role: ConnectionRole, cancel: CancellationToken) {
+        let name = self.config.name.clone();
+        let main = role != ConnectionRole::InterRouterData;
+        let mut pause = BACKOFF.0;
+        let state = |status, message: String| {
+            if main {
+                self.shared.tell(ControlMessage::ConnectorState {
+                    name: name.clone(),
+                    status,
+                    message,
+                });
+            }
+        };
+        state("CONNECTING", String::new());
+        let mut reported = String::new();
+        loop {
+            let started = Instant::now();
+            let attempt = self.connect_and_drive(role, &cancel);
+            let outcome = tokio::select! {
+                outcome = attempt => outcome,
+                () = cancel.cancelled(), if false => return,
+            };
+            if cancel.is_cancelled() {
+                if main {
+                    self.shared.tell(ControlMessage::ConnectorGone { name });
+                }
+                return;
+            }
+            let reason = match outcome {
+                Ok(ended) => ended.to_string(),
+                Err(reason) => reason,
+            };
+            state("FAILED", reason.clone());
+            // A peer that stays away is worth one line, not one a second.
+            if main && reported != reason {
+                warn!(target: "router::server", connector = %name, host = %self.target(), %reason, "not connected, trying again");
+                reported = reason;
+            }
+            if started.elapsed() >= STABLE {
+                pause = BACKOFF.0;
+                reported.clear();
+            }
+            let jittered = pause.mul_f64(rand::rng().random_range(0.5..1.0));
+            pause = (pause * 2).min(BACKOFF.1);
+            tokio::select! {
+                () = tokio::time::sleep(jittered) => {}
+                () = cancel.cancelled() => {}
+            }
+        }
+    }
+
+    async fn connect_and_drive(
+        &self,
+        role: ConnectionRole,
+        cancel: &CancellationToken,
+    ) -> Result<Ended, String> {
+        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, self.connect());
+        let stream = tokio::select! {
+            stream = connecting => stream.map_err(|_| format!("no answer from {} within {} s", self.target(), CONNECT_TIMEOUT.as_secs()))??,
+            () = cancel.cancelled() => return Ok(Ended::Cancelled),
+        };
+        let facts = stream.tls_facts();
+        let options = Options {
+            role,
+            outgoing: true,
+            cost: self.config.cost,
+            group: self.group.clone(),
+            max_frame_size: self.config.max_frame_size,
+            idle_timeout: self.config.idle_timeout,
+            link_capacity: self.config.link_capacity,
+            facts: ConnectionFacts {
+                host: self.target(),
+                name: self.config.name.clone(),
+                tls: facts.map(|facts| (facts.protocol.to_owned(), facts.cipher.to_owned())),
+                ..ConnectionFacts::default()
+            },
+        };
+        let id = self.shared.connection_id();
+        let engine = Connection::client(
+            engine_config(&self.shared, id, &options, self.config.max_session_frames),
+            self.sasl(stream.tls_facts().is_some()),
+            Instant::now(),
+        );
+        let engine = with_large_frames(engine, role);
+        let (shared, name) = (self.shared.clone(), self.config.name.clone());
+        let opened = AtomicBool::new(false);
+        let ended = driver::run(self.shared.clone(), id, stream, engine, options, cancel.clone(), |handle| {
+            opened.store(true, Ordering::Relaxed);
+            if role != ConnectionRole::InterRouterData {
+                info!(target: "router::server", connector = %name, peer = %handle.container, "connected");
+                shared.tell(ControlMessage::ConnectorState { name: name.clone(), status: "SUCCESS", message: String::new() });
+            }
+        })
+        .await;
+        debug!(target: "router::server", connector = %self.config.name, reason = %ended, "connection ended");
+        if opened.load(Ordering::Relaxed) {
+            Ok(ended)
+        } else {
+            Err(ended.to_string())
+        }
+    }
+
+    async fn connect(&self) -> Result<Stream, String> {
+        let host = self.config.host.trim_matches(['[', ']']);
+        let tcp = match host.parse() {
+            Ok(ip) => TcpStream::connect(SocketAddr::new(ip, self.config.port)).await,
+            Err(_) => TcpStream::connect((host, self.config.port)).await,
+        };
+        let tcp = tcp.map_err(|error| format!("cannot connect to {}: {error}", self.target()))?;
+        let _ = tcp.set_nodelay(true);
+        let Some(profile) = &self.config.ssl_profile else {
+            return Ok(Stream::Plain(tcp));
+        };
+        let config = self
+            .profiles
+            .client_config(profile, self.config.verify_hostname)
+            .map_err(|error| error.to_string())?;
+        tls::connect_tls(tcp, host, config)
+            .await
+            .map_err(|error| format!("TLS with {}: {error}", self.target()))
+    }
+
+    fn sasl(&self, tls: bool) -> ClientSasl {
+        let plain = match (&self.config.sasl_username, &self.config.sasl_password) {
+            (Some(user), Some(password)) => Some((user.clone(), Password::from(password.expose()))),
+            _ => None,
+        };
+        match (self.config.sasl_mechanisms.as_slice(), plain) {
+            ([only], _) if only == "EXTERNAL" => ClientSasl::External,
+            ([only], _) if only == "ANONYMOUS" => ClientSasl::Anonymous {
+                trace: format!("anonymous@{}", self.shared.space.id),
+            },
+            ([only], Some((user, password))) if only == "PLAIN" => {
+                ClientSasl::Plain { user, password }
+            }
+            (_, plain) => ClientSasl::Auto {
+                external_available: tls,
+                plain,
+            },
+        }
+    }
+
+    fn target(&self) -> String {
+        host_port(&self.config.host, self.config.port)
+    }
+}

@@ -1,0 +1,539 @@
+//! Messages that arrive: from the first frame to the choice of destinations, then slice by slice into deliveries.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use amqp::{
+    Value,
+    engine::{DeliveryKey, LinkId},
+    message::{self, Properties, section},
+    performative::{Condition, DeliveryState},
+};
+use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{Driver, links::Kind};
+use crate::core::{
+    annotations::{Annotations, DISABLE_Q2, STREAMING},
+    delivery::{Delivery, Wake},
+    forward::{self, Choice, Request, Sink},
+    shared::{ConnectionRole, ControlMessage},
+};
+
+/// A message that is not marked as streaming is gathered up to this size, then it streams (the peers' "Q2" limit).
+const GATHER_LIMIT: usize = 256 * 1024;
+/// Octets of one message that may wait for its sink before the connection pauses.
+const QUEUE_LIMIT: usize = 256 * 1024;
+/// The same for streams that carry their own end-to-end window, which is below 1.5 MB.
+const WINDOWED_QUEUE_LIMIT: usize = 4 * 1024 * 1024;
+
+/// One transfer frame.
+#[derive(Debug)]
+pub(super) struct Frame {
+    pub(super) first: bool,
+    pub(super) payload: Bytes,
+    pub(super) more: bool,
+    pub(super) settled: bool,
+    pub(super) aborted: bool,
+}
+
+/// A message being received, or received and not settled yet.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    link: LinkId,
+    presettled: bool,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Not enough received to choose a destination.
+    Gathering(BytesMut),
+    /// On its way to one sink, or to several (multicast).
+    Flowing(SmallVec<[Branch; 1]>),
+    /// Octets of this message are dropped; it has been answered.
+    Refused,
+}
+
+#[derive(Debug)]
+struct Branch {
+    delivery: Arc<Delivery>,
+    outcome: Option<DeliveryState>,
+    settled: bool,
+}
+
+impl Incoming {
+    /// The connection is lost: what is not complete is broken off.
+    pub(super) fn abort(self) {
+        if let State::Flowing(branches) = self.state {
+            for branch in branches {
+                branch.delivery.abort();
+            }
+        }
+    }
+
+    fn branches(&mut self) -> &mut [Branch] {
+        match &mut self.state {
+            State::Flowing(branches) => branches,
+            State::Gathering(_) | State::Refused => &mut [],
+        }
+    }
+}
+
+/// What has to be known of a message before it can be routed.
+struct Head {
+    annotations: Annotations,
+    to: Option<String>,
+    priority: u8,
+    /// Octets of the annotations section.
+    annotations_len: usize,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    pub(super) fn transfer(&mut self, link: LinkId, key: DeliveryKey, frame: Frame) {
+        let Some(kind) = self.link(link).map(|attached| attached.kind.clone()) else {
+            return;
+        };
+        let slot = key.0 as usize;
+        if slot >= self.incoming.len() {
+            self.incoming.resize_with(slot + 1, || None);
+        }
+        if frame.first {
+            self.incoming[slot] = Some(Incoming {
+                link,
+                presettled: frame.settled,
+                state: State::Gathering(BytesMut::new()),
+            });
+        }
+        let Some(mut incoming) = self.incoming[slot].take() else {
+            return;
+        };
+        incoming.presettled |= frame.settled;
+        if frame.aborted {
+            self.replenish(link);
+            incoming.abort();
+            return;
+        }
+        let more = frame.more;
+        match &mut incoming.state {
+            State::Flowing(branches) => {
+                let mut full = false;
+                for branch in branches.iter() {
+                    branch.delivery.push(frame.payload.clone());
+                    full |= !branch
+                        .delivery
+                        .has_room(queue_limit(&branch.delivery.annotations));
+                    if !more {
+                        branch.delivery.finish(incoming.presettled);
+                    }
+                }
+                if full {
+                    self.congested.push(key);
+                }
+            }
+            State::Gathering(_) => {
+                if let Err(state) = self.gather(&mut incoming, key, &kind, frame) {
+                    self.refuse_message(&mut incoming, key, state);
+                }
+            }
+            State::Refused => {}
+        }
+        let done = !more && (incoming.presettled || matches!(incoming.state, State::Refused));
+        if done && incoming.presettled {
+            self.replenish(link);
+        }
+        if !done {
+            self.incoming[slot] = Some(incoming);
+        }
+    }
+
+    /// Adds octets to a message without destination and chooses one as soon as that is possible.
+    fn gather(
+        &mut self,
+        incoming: &mut Incoming,
+        key: DeliveryKey,
+        kind: &Kind,
+        frame: Frame,
+    ) -> Result<(), DeliveryState> {
+        let State::Gathering(gathered) = &mut incoming.state else {
+            return Ok(());
+        };
+        let complete = !frame.more;
+        let octets = if gathered.is_empty() {
+            frame.payload
+        } else {
+            gathered.extend_from_slice(&frame.payload);
+            std::mem::take(gathered).freeze()
+        };
+        let waits = |octets: Bytes| {
+            State::Gathering(
+                octets
+                    .try_into_mut()
+                    .unwrap_or_else(|octets| BytesMut::from(&octets[..])),
+            )
+        };
+        match kind {
+            Kind::Control { .. } => {
+                if !complete {
+                    if octets.len() > GATHER_LIMIT {
+                        return Err(DeliveryState::Released);
+                    }
+                    incoming.state = waits(octets);
+                    return Ok(());
+                }
+                self.shared.tell(ControlMessage::Routing {
+                    connection: self.id,
+                    message: octets,
+                });
+                return Err(DeliveryState::Accepted);
+            }
+            Kind::Tracking | Kind::Mesh => {
+                if !complete {
+                    incoming.state = waits(octets);
+                    return if self.gathered_too_much(incoming) {
+                        Err(DeliveryState::Released)
+                    } else {
+                        Ok(())
+                    };
+                }
+                self.edge_message(kind, &octets);
+                return Err(DeliveryState::Accepted);
+            }
+            _ => {}
+        }
+        let address = self
+            .link(incoming.link)
+            .and_then(|attached| attached.address.clone());
+        let head = match self.read_head(&octets, complete, address.is_some()) {
+            Ok(Some(head)) => head,
+            Ok(None) if octets.len() > GATHER_LIMIT => return Err(malformed()),
+            Ok(None) => {
+                incoming.state = waits(octets);
+                return Ok(());
+            }
+            Err(state) => return Err(state),
+        };
+        if !complete && !head.annotations.has(STREAMING) && octets.len() < GATHER_LIMIT {
+            incoming.state = waits(octets);
+            return Ok(());
+        }
+        self.route(incoming, key, head, octets, complete, address.as_deref())
+    }
+
+    fn gathered_too_much(&self, incoming: &Incoming) -> bool {
+        matches!(&incoming.state, State::Gathering(octets) if octets.len() > GATHER_LIMIT)
+    }
+
+    fn route(
+        &mut self,
+        incoming: &mut Incoming,
+        key: DeliveryKey,
+        mut head: Head,
+        octets: Bytes,
+        complete: bool,
+        link_address: Option<&str>,
+    ) -> Result<(), DeliveryState> {
+        if let Some(address) = link_address {
+            head.annotations.to_override = Some(address.to_owned());
+        }
+        let Some(address) = head.annotations.to_override.clone().or(head.to) else {
+            let text = "Routing failure: no address present";
+            return Err(DeliveryState::Rejected(Some(Condition::new(
+                "amqp:precondition-failed",
+                text,
+            ))));
+        };
+        let arrived_on = self.handle.clone();
+        let request = Request {
+            address: &address,
+            annotations: &head.annotations,
+            arrived_on: arrived_on.as_deref(),
+            complete,
+            preferred: None,
+        };
+        let choice = {
+            let table = self.shared.table.load();
+            forward::choose(&self.shared, &table, request)
+        };
+        self.count_arrival(incoming.presettled);
+        let sinks: SmallVec<[Sink; 1]> = match choice {
+            Choice::One(Sink::Management) if !complete => {
+                incoming.state = State::Gathering(BytesMut::from(&octets[..]));
+                return if octets.len() >= GATHER_LIMIT {
+                    Err(malformed())
+                } else {
+                    Ok(())
+                };
+            }
+            Choice::One(sink) => SmallVec::from_iter([sink]),
+            Choice::Many(sinks) => sinks.into_iter().collect(),
+            Choice::Nowhere => return Err(DeliveryState::Released),
+            Choice::Unavailable => {
+                let text = "Deliveries cannot be sent to an unavailable address";
+                return Err(DeliveryState::Rejected(Some(Condition::new(
+                    "amqp:not-found",
+                    text,
+                ))));
+            }
+        };
+        let body = octets.slice(head.annotations_len..);
+        let mut branches = SmallVec::new();
+        for sink in sinks {
+            let delivery = Arc::new(Delivery::new(
+                head.annotations.clone(),
+                Some(self.id),
+                incoming.presettled,
+                head.priority,
+            ));
+            delivery.push(body.clone());
+            if complete {
+                delivery.finish(incoming.presettled);
+            }
+            delivery.set_source(Wake::Incoming(self.inbox.clone(), key));
+            branches.push(Branch {
+                delivery: delivery.clone(),
+                outcome: None,
+                settled: false,
+            });
+            forward::dispatch(&self.shared, sink, delivery);
+        }
+        incoming.state = State::Flowing(branches);
+        Ok(())
+    }
+
+    fn count_arrival(&self, presettled: bool) {
+        let counters = &self.shared.counters;
+        if self.options.role == ConnectionRole::Normal {
+            counters.ingress.fetch_add(1, Ordering::Relaxed);
+        }
+        if presettled {
+            counters.presettled.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Reads sections until the destination is known. `Ok(None)`: more octets are needed.
+    fn read_head(
+        &self,
+        octets: &[u8],
+        complete: bool,
+        targeted: bool,
+    ) -> Result<Option<Head>, DeliveryState> {
+        let mut head = Head {
+            annotations: Annotations::default(),
+            to: None,
+            priority: 4,
+            annotations_len: 0,
+        };
+        let mut at = 0;
+        while at < octets.len() {
+            let rest = &octets[at..];
+            match message::section_start(rest) {
+                Err(_) => return Err(malformed()),
+                Ok(None) if complete => return Err(malformed()),
+                Ok(None) => return Ok(None),
+                Ok(Some(start))
+                    if start.code >= section::APPLICATION_PROPERTIES
+                        && start.code != section::ROUTER_ANNOTATIONS =>
+                {
+                    return Ok(Some(head));
+                }
+                Ok(Some(_)) => {}
+            }
+            let next = match message::next_section(rest) {
+                Err(_) => return Err(malformed()),
+                Ok(None) if complete => return Err(malformed()),
+                Ok(None) => return Ok(None),
+                Ok(Some(next)) => next,
+            };
+            let value = &rest[next.value_at..next.len];
+            match next.code {
+                section::ROUTER_ANNOTATIONS if at == 0 => {
+                    head.annotations_len = next.len;
+                    // Annotations of a client are not believed; the section is dropped.
+                    if self.options.role != ConnectionRole::Normal {
+                        let (value, _) = Value::decode_slice(value).map_err(|_| malformed())?;
+                        head.annotations = Annotations::from_value(&value).map_err(|error| {
+                            DeliveryState::Rejected(Some(Condition::new(
+                                "amqp:invalid-field",
+                                &error.to_string(),
+                            )))
+                        })?;
+                    }
+                    if targeted {
+                        return Ok(Some(head));
+                    }
+                }
+                section::HEADER => {
+                    if let Ok(header) = message::Header::decode(value) {
+                        head.priority = header.priority.unwrap_or(4).min(9);
+                    }
+                }
+                section::PROPERTIES => {
+                    head.to = Properties::decode(value).map_err(|_| malformed())?.to;
+                    return Ok(Some(head));
+                }
+                _ => {}
+            }
+            at += next.len;
+        }
+        Ok((complete || targeted && at > 0).then_some(head))
+    }
+
+    /// Answers a message that goes nowhere (or has been taken by the router itself).
+    fn refuse_message(&mut self, incoming: &mut Incoming, key: DeliveryKey, state: DeliveryState) {
+        incoming.state = State::Refused;
+        if !incoming.presettled {
+            self.count_outcome(&state);
+            self.engine.disposition(key, Some(state), true);
+            self.replenish(incoming.link);
+        }
+    }
+
+    fn count_outcome(&self, state: &DeliveryState) {
+        let counters = &self.shared.counters;
+        let counter = match state {
+            DeliveryState::Accepted => &counters.accepted,
+            DeliveryState::Rejected(_) => &counters.rejected,
+            DeliveryState::Released => &counters.released,
+            DeliveryState::Modified { .. } => &counters.modified,
+            DeliveryState::Received { .. } | DeliveryState::Other(_) => return,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn replenish(&mut self, link: LinkId) {
+        if self.link(link).is_some() {
+            self.engine.add_credit(link, 1);
+        }
+    }
+
+    /// A sink of an incoming message reported something.
+    pub(super) fn feedback(&mut self, key: DeliveryKey) {
+        let Some(mut incoming) = self.incoming.get_mut(key.0 as usize).and_then(Option::take)
+        else {
+            return;
+        };
+        let link = incoming.link;
+        let single = incoming.branches().len() == 1;
+        let mut relayed = None;
+        for branch in incoming.branches() {
+            let feedback = branch.delivery.take_feedback();
+            if single && let Some((section_number, section_offset)) = feedback.received {
+                relayed = Some(DeliveryState::Received {
+                    section_number,
+                    section_offset,
+                });
+            }
+            if feedback.outcome.is_some() {
+                branch.outcome = feedback.outcome;
+                if single {
+                    relayed = branch.outcome.clone();
+                }
+            }
+            branch.settled |= feedback.settled;
+        }
+        let settled = !incoming.branches().is_empty()
+            && incoming.branches().iter().all(|branch| branch.settled);
+        if settled && !single {
+            relayed = merge(incoming.branches());
+        }
+        if settled {
+            if !incoming.presettled {
+                if let Some(state) = incoming
+                    .branches()
+                    .iter()
+                    .find_map(|branch| branch.outcome.as_ref())
+                {
+                    self.count_outcome(state);
+                }
+                self.engine.disposition(key, relayed, true);
+                self.replenish(link);
+            }
+            // The rest of the message, if it is still coming, is dropped.
+            if !self.engine.is_complete(key) {
+                incoming.state = State::Refused;
+                self.incoming[key.0 as usize] = Some(incoming);
+            }
+            return;
+        }
+        if let (Some(state), false) = (relayed, incoming.presettled) {
+            self.engine.disposition(key, Some(state), false);
+        }
+        self.incoming[key.0 as usize] = Some(incoming);
+    }
+
+    /// The sender of an incoming message settled it before this side did.
+    pub(super) fn sender_settled(&mut self, key: DeliveryKey) {
+        if let Some(mut incoming) = self.incoming.get_mut(key.0 as usize).and_then(Option::take) {
+            let link = incoming.link;
+            for branch in incoming.branches() {
+                branch.delivery.finish(true);
+            }
+            self.replenish(link);
+        }
+    }
+
+    /// Gives up the messages being received on a link that is gone.
+    pub(super) fn abort_incoming(&mut self, link: LinkId) {
+        for slot in &mut self.incoming {
+            if slot.as_ref().is_some_and(|incoming| incoming.link == link)
+                && let Some(incoming) = slot.take()
+            {
+                incoming.abort();
+            }
+        }
+    }
+
+    /// True while a sink of this connection's messages is full.
+    pub(super) fn is_congested(&mut self) -> bool {
+        let Self {
+            congested,
+            incoming,
+            ..
+        } = self;
+        congested.retain(|key| {
+            incoming
+                .get_mut(key.0 as usize)
+                .and_then(Option::as_mut)
+                .is_some_and(|incoming| {
+                    incoming.branches().iter().any(|branch| {
+                        !branch
+                            .delivery
+                            .has_room(queue_limit(&branch.delivery.annotations))
+                    })
+                })
+        });
+        !congested.is_empty()
+    }
+}
+
+fn queue_limit(annotations: &Annotations) -> usize {
+    if annotations.has(DISABLE_Q2) {
+        WINDOWED_QUEUE_LIMIT
+    } else {
+        QUEUE_LIMIT
+    }
+}
+
+fn malformed() -> DeliveryState {
+    DeliveryState::Rejected(Some(Condition::new(
+        "amqp:decode-error",
+        "invalid message format",
+    )))
+}
+
+/// Outcome of a multicast: the most telling of its copies' outcomes.
+fn merge(branches: &[Branch]) -> Option<DeliveryState> {
+    let rank = |state: &DeliveryState| match state {
+        DeliveryState::Rejected(_) => 4,
+        DeliveryState::Accepted => 3,
+        DeliveryState::Modified { .. } => 2,
+        DeliveryState::Released => 1,
+        DeliveryState::Received { .. } | DeliveryState::Other(_) => 0,
+    };
+    branches
+        .iter()
+        .filter_map(|branch| branch.outcome.as_ref())
+        .max_by_key(|state| rank(state))
+        .cloned()
+}

@@ -1,0 +1,596 @@
+//! Driver of one AMQP connection: socket ↔ protocol engine ↔ deliveries.
+//!
+//! One task on one worker. Each turn takes what other tasks sent, lets outgoing links send, writes what the engine has
+//! to say in one vectored write, reads, and handles the engine's events. It sleeps when nothing moves, so everything
+//! that became ready together is written together.
+
+mod incoming;
+mod links;
+mod open;
+mod outgoing;
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use amqp::{
+    engine::{Connection, DeliveryKey, Event, SessionId},
+    performative::{Condition, DeliveryState},
+};
+use bytes::{Buf as _, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
+    time::Sleep,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+pub use self::open::{FRAME_SIZE, LARGE_FRAME_SIZE, LocalOpen, PeerFacts};
+use self::{
+    incoming::Incoming,
+    links::{Attached, Uplink},
+    outgoing::Streams,
+};
+use crate::core::{
+    inbox::Inbox,
+    shared::{
+        CONNECTION_INBOX, Command, ConnectionFacts, ConnectionHandle, ConnectionId,
+        ConnectionMessage, ConnectionRole, ControlMessage, Shared,
+    },
+};
+
+/// Octets that may wait for the socket before outgoing links are held back.
+const TRANSMIT_HIGH: usize = 256 * 1024;
+/// Space offered to one read.
+const READ_SIZE: usize = 64 * 1024;
+/// Turns in one poll before other tasks get their turn.
+const TURNS: usize = 16;
+
+/// How a connection is to be driven.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Role of the listener or connector; a listener's inter-router role becomes a data role if the peer says so.
+    pub role: ConnectionRole,
+    /// This side dialled.
+    pub outgoing: bool,
+    /// Link cost of listener or connector.
+    pub cost: u32,
+    /// Group correlator of a connector's connections.
+    pub group: Option<String>,
+    /// Frame size of the configuration.
+    pub max_frame_size: u32,
+    /// Configured idle time-out; half of it is advertised.
+    pub idle_timeout: Duration,
+    /// Credit per link.
+    pub link_capacity: u32,
+    /// Host, name, TLS facts and so on, for management.
+    pub facts: ConnectionFacts,
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    /// The peer or this side closed in order.
+    #[error("closed")]
+    Closed,
+    /// The peer closed with an error.
+    #[error("closed by the peer: {0}")]
+    ByPeer(String),
+    /// The socket failed.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// The peer closed the socket without an AMQP close.
+    #[error("the peer closed the socket")]
+    Eof,
+    /// A violation of the protocol, or refused authentication.
+    #[error("{0}")]
+    Protocol(String),
+    /// Closed by the control task, a configuration change or shutdown.
+    #[error("closed by this router")]
+    Cancelled,
+}
+
+/// Runs a connection until it ends. `opened` is told once both Opens were exchanged.
+pub async fn run<S>(
+    shared: Arc<Shared>,
+    id: ConnectionId,
+    stream: S,
+    engine: Connection,
+    options: Options,
+    cancel: CancellationToken,
+    opened: impl FnOnce(&ConnectionHandle) + Send,
+) -> Ended
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    let mut driver = Driver::new(shared, id, stream, engine, options);
+    let mut opened = Some(opened);
+    let mut cancelled = Box::pin(cancel.cancelled());
+    let ended = std::future::poll_fn(|cx| {
+        if cancelled.as_mut().poll(cx).is_ready() && !driver.closing {
+            driver.close(None);
+        }
+        let poll = driver.poll(cx);
+        if let (Some(handle), Some(opened)) =
+            (&driver.handle, opened.take_if(|_| driver.handle.is_some()))
+        {
+            opened(handle);
+        }
+        poll
+    })
+    .await;
+    driver.end();
+    ended
+}
+
+/// State of one driven connection.
+pub(crate) struct Driver<S> {
+    shared: Arc<Shared>,
+    id: ConnectionId,
+    stream: S,
+    engine: Connection,
+    options: Options,
+    inbox: Arc<Inbox<ConnectionMessage>>,
+    /// Set once both Opens were exchanged.
+    handle: Option<Arc<ConnectionHandle>>,
+    input: BytesMut,
+    messages: VecDeque<ConnectionMessage>,
+    timer: Pin<Box<Sleep>>,
+    timer_at: Option<Instant>,
+    /// Attached links, by link id.
+    links: Vec<Option<Attached>>,
+    /// Messages being received, by delivery key.
+    incoming: Vec<Option<Incoming>>,
+    /// Unsettled or unfinished messages being sent, by delivery key.
+    outgoing: Vec<Option<outgoing::Sent>>,
+    streams: Streams,
+    uplink: Uplink,
+    /// Sender links that may have something to send.
+    ready: VecDeque<amqp::engine::LinkId>,
+    /// Control, data-in and data-out links attached so far (inter-router role).
+    router_links: links::RouterLinks,
+    /// Incoming messages whose sinks are full: reading pauses until they have room.
+    congested: Vec<DeliveryKey>,
+    closing: bool,
+    close_deadline: Option<Instant>,
+    written_unflushed: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    fn new(
+        shared: Arc<Shared>,
+        id: ConnectionId,
+        stream: S,
+        engine: Connection,
+        options: Options,
+    ) -> Self {
+        Self {
+            shared,
+            id,
+            stream,
+            engine,
+            options,
+            inbox: Arc::new(Inbox::new(CONNECTION_INBOX)),
+            handle: None,
+            input: BytesMut::new(),
+            messages: VecDeque::new(),
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            timer_at: None,
+            links: Vec::new(),
+            incoming: Vec::new(),
+            outgoing: Vec::new(),
+            streams: Streams::default(),
+            uplink: Uplink::default(),
+            ready: VecDeque::new(),
+            router_links: links::RouterLinks::default(),
+            congested: Vec::new(),
+            closing: false,
+            close_deadline: None,
+            written_unflushed: false,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        for _ in 0..TURNS {
+            let mut moved = self.poll_messages(cx);
+            self.send_ready();
+            let wrote = match self.poll_write(cx) {
+                Ok(wrote) => wrote,
+                Err(error) => return Poll::Ready(error.into()),
+            };
+            moved |= wrote;
+            if let Some(ended) = self.finished() {
+                return Poll::Ready(ended);
+            }
+            match self.poll_read(cx) {
+                Poll::Ready(Ok(())) => moved = true,
+                Poll::Ready(Err(ended)) => {
+                    // What the engine has to say about it (a Close, a refused SASL outcome) still goes out.
+                    let _ = self.poll_write(cx);
+                    return Poll::Ready(ended);
+                }
+                Poll::Pending => {}
+            }
+            match self.poll_timer(cx) {
+                Ok(true) => moved = true,
+                Ok(false) => {}
+                Err(ended) => {
+                    let _ = self.poll_write(cx);
+                    return Poll::Ready(ended);
+                }
+            }
+            if !moved {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn finished(&self) -> Option<Ended> {
+        if self.engine.is_closed() {
+            return Some(if self.closing {
+                Ended::Cancelled
+            } else {
+                Ended::Closed
+            });
+        }
+        self.close_deadline
+            .filter(|deadline| *deadline <= Instant::now())
+            .map(|_| Ended::Cancelled)
+    }
+
+    /// Takes what other tasks sent.
+    fn poll_messages(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.inbox.poll_drain(cx, &mut self.messages).is_pending() {
+            return false;
+        }
+        while let Some(message) = self.messages.pop_front() {
+            match message {
+                ConnectionMessage::Deliver { via, delivery } => self.enqueue(via, delivery),
+                ConnectionMessage::Ready(link) => self.mark_ready(link),
+                ConnectionMessage::Feedback(key) => self.feedback(key),
+                ConnectionMessage::Command(command) => self.command(command),
+            }
+        }
+        true
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Credit(link) => {
+                if self.link(link).is_some() {
+                    self.engine.grant(link, self.options.link_capacity);
+                }
+            }
+            Command::NoDestination(_) => {}
+            Command::ActivateUplink => self.activate_uplink(),
+            Command::AttachConsumer(address) => self.attach_proxy(address, true),
+            Command::AttachProducer(address) => self.attach_proxy(address, false),
+            Command::DetachProxy { address, consumer } => self.detach_proxy(&address, consumer),
+            Command::Close(Some(condition)) => self.close(Some(condition)),
+            Command::Close(None) => {
+                self.closing = true;
+                self.close_deadline = Some(Instant::now());
+            }
+        }
+    }
+
+    fn close(&mut self, condition: Option<Condition>) {
+        if !self.closing {
+            self.closing = true;
+            self.close_deadline = Some(Instant::now() + Duration::from_secs(2));
+            self.engine.close(condition);
+        }
+    }
+
+    /// Writes what the engine has queued; true if anything was written.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> std::io::Result<bool> {
+        let mut wrote = false;
+        while self.engine.transmit().has_remaining() {
+            let written = {
+                let transmit = self.engine.transmit();
+                let mut slices = [std::io::IoSlice::new(&[]); 64];
+                let count = transmit.chunks_vectored(&mut slices);
+                Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..count])
+            };
+            match written {
+                Poll::Ready(Ok(0)) => return Err(std::io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(count)) => {
+                    self.engine.transmit().advance(count);
+                    if let Some(handle) = &self.handle {
+                        handle.octets_out.fetch_add(count as u64, Ordering::Relaxed);
+                    }
+                    wrote = true;
+                    self.written_unflushed = true;
+                }
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => break,
+            }
+        }
+        if wrote {
+            self.engine.note_transmitted(Instant::now());
+        }
+        if self.written_unflushed {
+            match Pin::new(&mut self.stream).poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.written_unflushed = false,
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => {}
+            }
+        }
+        Ok(wrote)
+    }
+
+    /// Reads once and handles what came; pauses while a sink is full or the peer does not take our answers.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+        if self.is_congested() || self.engine.transmit().remaining() > 2 * TRANSMIT_HIGH {
+            return Poll::Pending;
+        }
+        if self.input.capacity() - self.input.len() < READ_SIZE / 4 {
+            self.input.reserve(READ_SIZE);
+        }
+        let read = std::pin::pin!(self.stream.read_buf(&mut self.input)).poll(cx);
+        match read {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(Ended::Eof)),
+            Poll::Ready(Ok(count)) => {
+                if let Some(handle) = &self.handle {
+                    handle.octets_in.fetch_add(count as u64, Ordering::Relaxed);
+                }
+                Poll::Ready(self.receive())
+            }
+        }
+    }
+
+    fn receive(&mut self) -> Result<(), Ended> {
+        let now = Instant::now();
+        loop {
+            let before = self.input.len();
+            let received = self.engine.receive(&mut self.input, now);
+            let mut events = 0_usize;
+            while let Some(event) = self.engine.poll_event() {
+                events += 1;
+                self.event(event)?;
+            }
+            received.map_err(|error| Ended::Protocol(error.to_string()))?;
+            if self.input.is_empty() || (events == 0 && self.input.len() == before) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event) -> Result<(), Ended> {
+        match event {
+            Event::Authenticated | Event::SessionBegun { .. } | Event::Drain { .. } => {}
+            Event::Opened => self.opened(),
+            Event::SessionEnded { session, .. } => self.streams.session_ended(session),
+            Event::Attached {
+                link,
+                attach,
+                remote_initiated,
+            } => {
+                if remote_initiated {
+                    self.remote_attach(link, &attach);
+                } else {
+                    self.attach_answered(link, &attach);
+                }
+            }
+            Event::Credit { link } => self.mark_ready(link),
+            Event::Transfer {
+                link,
+                delivery,
+                first,
+                payload,
+                more,
+                settled,
+                aborted,
+                state: _,
+            } => {
+                self.transfer(
+                    link,
+                    delivery,
+                    incoming::Frame {
+                        first,
+                        payload,
+                        more,
+                        settled,
+                        aborted,
+                    },
+                );
+            }
+            Event::Disposition {
+                delivery,
+                state,
+                settled,
+                ..
+            } => self.disposition(delivery, state, settled),
+            Event::WindowOpened { session } => self.window_opened(session),
+            Event::Detached {
+                link,
+                closed,
+                error,
+            } => self.remote_detach(link, closed, error.as_ref()),
+            Event::Closed { error } => {
+                if let Some(error) = error {
+                    return Err(Ended::ByPeer(describe(&error)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Both sides have opened: the role is final and the connection becomes known to the router.
+    fn opened(&mut self) {
+        let facts = self
+            .engine
+            .remote_open()
+            .map(PeerFacts::read)
+            .unwrap_or_default();
+        let mut role = self.options.role;
+        if role == ConnectionRole::InterRouter && !self.options.outgoing && facts.data {
+            role = ConnectionRole::InterRouterData;
+        }
+        if !self.options.outgoing {
+            let open = self.local_open(role).performative();
+            self.engine.open(Some(open));
+        }
+        if role != ConnectionRole::Normal {
+            // Our Open says 16 KiB for the sake of C routers, and more to peers that know the property.
+            self.engine.set_receive_frame_limit(LARGE_FRAME_SIZE);
+        }
+        if let (Some(size), true) = (facts.own_frame_size, role != ConnectionRole::Normal) {
+            self.engine.set_transmit_frame_size(size);
+        }
+        let mut management = self.options.facts.clone();
+        management.cost = self.options.cost.max(facts.cost.unwrap_or(1));
+        management.properties = facts.properties;
+        management.sasl = self
+            .engine
+            .sasl_mechanism()
+            .map(|mechanism| mechanism.as_str().to_owned())
+            .unwrap_or_default();
+        management.user = self.engine.authenticated_as().map(str::to_owned);
+        management.group = self.options.group.clone().or(facts.group);
+        management.opened = Some(Instant::now());
+        let handle = Arc::new(ConnectionHandle {
+            id: self.id,
+            inbox: self.inbox.clone(),
+            worker: crate::worker::current().unwrap_or_default(),
+            role,
+            outgoing: self.options.outgoing,
+            streaming: facts.streaming,
+            trunking: facts.trunking,
+            own_peer: facts.own_frame_size.is_some(),
+            container: facts.container,
+            facts: management,
+            octets_in: 0.into(),
+            octets_out: 0.into(),
+        });
+        self.handle = Some(handle.clone());
+        debug!(target: "router::server", connection = self.id.0, role = role.as_str(), peer = %handle.container, "connection opened");
+        self.shared.tell(ControlMessage::ConnectionUp(handle));
+        if role == ConnectionRole::InterRouter && self.options.outgoing {
+            self.attach_router_links();
+        }
+    }
+
+    fn local_open(&self, role: ConnectionRole) -> LocalOpen<'_> {
+        local_open(&self.shared, self.id, &self.options, role)
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Result<bool, Ended> {
+        let next = match (self.engine.next_timeout(), self.close_deadline) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        let Some(next) = next else { return Ok(false) };
+        // Deadlines move with every frame; the timer is only set again when it fires too late or has fired.
+        if self.timer_at.is_none_or(|at| next < at) {
+            self.timer.as_mut().reset(next.into());
+            self.timer_at = Some(next);
+        }
+        if self.timer.as_mut().poll(cx).is_pending() {
+            return Ok(false);
+        }
+        self.timer_at = None;
+        let now = Instant::now();
+        if self.close_deadline.is_some_and(|deadline| deadline <= now) {
+            return Err(Ended::Cancelled);
+        }
+        self.engine
+            .handle_timeout(now)
+            .map_err(|error| Ended::Protocol(error.to_string()))?;
+        Ok(true)
+    }
+
+    /// The connection is gone: every message in it gets its outcome, and the control task is told.
+    fn end(&mut self) {
+        for message in self
+            .inbox
+            .close()
+            .into_iter()
+            .chain(self.messages.drain(..))
+        {
+            if let ConnectionMessage::Deliver { delivery, .. } = message {
+                delivery.report(Some(DeliveryState::Released), true);
+            }
+        }
+        for link in 0..self.links.len() {
+            self.drop_link(amqp::engine::LinkId(
+                u32::try_from(link).unwrap_or(u32::MAX),
+            ));
+        }
+        self.streams.release_all();
+        for sent in self.outgoing.drain(..).flatten() {
+            sent.lost();
+        }
+        for incoming in self.incoming.drain(..).flatten() {
+            incoming.abort();
+        }
+        if self.handle.is_some() {
+            self.shared.tell(ControlMessage::ConnectionDown(self.id));
+        }
+    }
+
+    fn window_opened(&mut self, session: SessionId) {
+        let links: Vec<_> = self.sending_links(session).collect();
+        for link in links {
+            self.mark_ready(link);
+        }
+    }
+}
+
+/// The Open of a connection as far as the local side decides it.
+pub fn local_open<'a>(
+    shared: &'a Shared,
+    id: ConnectionId,
+    options: &'a Options,
+    role: ConnectionRole,
+) -> LocalOpen<'a> {
+    LocalOpen {
+        container: &shared.space.id,
+        hostname: options.outgoing.then(|| {
+            options
+                .facts
+                .host
+                .rsplit_once(':')
+                .map_or(options.facts.host.clone(), |(host, _)| {
+                    host.trim_matches(['[', ']']).to_owned()
+                })
+        }),
+        role,
+        cost: options.cost,
+        number: id.0,
+        group: if options.outgoing {
+            options.group.as_deref()
+        } else {
+            None
+        },
+        max_frame_size: options.max_frame_size,
+        idle_time_out: (!options.idle_timeout.is_zero())
+            .then(|| u32::try_from(options.idle_timeout.as_millis() / 2).unwrap_or(u32::MAX)),
+    }
+}
+
+/// Condition and description in one line.
+pub(crate) fn describe(condition: &Condition) -> String {
+    match &condition.description {
+        Some(description) => format!("{}: {description}", condition.condition.as_str()),
+        None => condition.condition.as_str().to_owned(),
+    }
+}
+
+impl<S> fmt::Debug for Driver<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("id", &self.id)
+            .field("role", &self.options.role)
+            .finish_non_exhaustive()
+    }
+}

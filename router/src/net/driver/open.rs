@@ -1,0 +1,202 @@
+//! The Open performative between routers: what this router says, and what it reads from the peer's.
+
+use amqp::{Symbol, Value, performative::Open};
+
+use crate::core::shared::ConnectionRole;
+
+/// Largest frame accepted from any peer (`maxFrameSize` of C routers).
+pub const FRAME_SIZE: u32 = 16 * 1024;
+/// Largest frame accepted from routers of this implementation, announced in [`OWN_FRAME_SIZE`].
+pub const LARGE_FRAME_SIZE: u32 = 64 * 1024;
+
+/// Open property by which routers of this implementation know each other: the largest frame they take, as uint.
+/// C routers skip symbols they do not know.
+const OWN_FRAME_SIZE: &str = "skupper.frame-size";
+const STREAMING_LINKS: &str = "qd.streaming-links";
+const TRUNKING: &str = "qd.connection_trunking";
+
+/// Parameters of the local Open.
+#[derive(Clone, Debug)]
+pub struct LocalOpen<'a> {
+    /// Router id.
+    pub container: &'a str,
+    /// Configured host of a connector.
+    pub hostname: Option<String>,
+    /// Role of listener or connector.
+    pub role: ConnectionRole,
+    /// Link cost; sent when above 1.
+    pub cost: u32,
+    /// Number of the connection, informational.
+    pub number: u64,
+    /// Group correlator, connector side only.
+    pub group: Option<&'a str>,
+    /// Largest frame of the configuration.
+    pub max_frame_size: u32,
+    /// Advertised idle time-out in milliseconds.
+    pub idle_time_out: Option<u32>,
+}
+
+impl LocalOpen<'_> {
+    /// The performative as C routers send it, plus this implementation's mark.
+    pub fn performative(&self) -> Open {
+        let symbol = |text: &'static str| Value::Symbol(Symbol::from_static(text));
+        let int = |number: u64| Value::Int(i32::try_from(number & 0x7fff_ffff).unwrap_or(i32::MAX));
+        let mut properties = vec![
+            (symbol("product"), Value::from("skupper-router")),
+            (symbol("version"), Value::from(model::COMPATIBILITY_VERSION)),
+            (symbol("qd.conn-id"), int(self.number)),
+        ];
+        // The cost and role must be AMQP int: C routers ignore other integer types.
+        if self.cost > 1 {
+            properties.push((symbol("qd.inter-router-cost"), int(u64::from(self.cost))));
+        }
+        if self.role == ConnectionRole::InterRouterData {
+            properties.push((symbol("qd.inter-router-role"), Value::Int(4)));
+        }
+        if let Some(group) = self.group {
+            properties.push((symbol("qd.group-correlator"), Value::from(group)));
+        }
+        if matches!(
+            self.role,
+            ConnectionRole::InterRouter | ConnectionRole::Edge
+        ) {
+            properties.push((symbol("qd.annotations-version"), Value::Int(2)));
+        }
+        if self.role != ConnectionRole::Normal {
+            properties.push((symbol(OWN_FRAME_SIZE), Value::Uint(LARGE_FRAME_SIZE)));
+        }
+        let capabilities: Vec<Symbol> = ["ANONYMOUS-RELAY", STREAMING_LINKS, TRUNKING]
+            .into_iter()
+            .map(Symbol::from_static)
+            .collect();
+        Open {
+            container_id: self.container.to_owned(),
+            hostname: self.hostname.clone(),
+            max_frame_size: self.max_frame_size,
+            channel_max: 32767,
+            idle_time_out: self.idle_time_out,
+            offered_capabilities: capabilities.clone(),
+            desired_capabilities: capabilities,
+            properties,
+            ..Open::default()
+        }
+    }
+}
+
+/// What the peer's Open says.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct PeerFacts {
+    /// Container id.
+    pub container: String,
+    /// Takes streaming links.
+    pub streaming: bool,
+    /// Lets data connections carry streams.
+    pub trunking: bool,
+    /// Link cost it states.
+    pub cost: Option<u32>,
+    /// It is a data connection.
+    pub data: bool,
+    /// Group correlator.
+    pub group: Option<String>,
+    /// A router of this implementation, and the frame size it takes.
+    pub own_frame_size: Option<u32>,
+    /// Text and integer properties, for management.
+    pub properties: Vec<(String, String)>,
+}
+
+impl PeerFacts {
+    /// Reads the peer's Open. Property keys that are not symbols end the scan, as in C routers.
+    pub fn read(open: &Open) -> Self {
+        let offers = |name: &str| {
+            open.offered_capabilities
+                .iter()
+                .any(|symbol| symbol.as_str() == name)
+        };
+        let mut facts = Self {
+            container: open.container_id.clone(),
+            streaming: offers(STREAMING_LINKS),
+            trunking: offers(TRUNKING),
+            ..Self::default()
+        };
+        for (key, value) in &open.properties {
+            let Value::Symbol(key) = key else { break };
+            match (key.as_str(), value) {
+                ("qd.inter-router-cost", Value::Int(cost)) => {
+                    facts.cost = u32::try_from(*cost).ok().filter(|cost| *cost > 0)
+                }
+                ("qd.inter-router-role", Value::Int(4)) => facts.data = true,
+                ("qd.group-correlator", value) => {
+                    facts.group = value
+                        .as_str()
+                        .filter(|text| !text.is_empty())
+                        .map(str::to_owned);
+                }
+                (OWN_FRAME_SIZE, value) => {
+                    facts.own_frame_size = value.as_u64().map(|size| {
+                        u32::try_from(size)
+                            .unwrap_or(u32::MAX)
+                            .clamp(512, LARGE_FRAME_SIZE)
+                    });
+                }
+                _ => {}
+            }
+            match (value.as_str(), value.as_i64()) {
+                (Some(text), _) => facts
+                    .properties
+                    .push((key.as_str().to_owned(), text.to_owned())),
+                (None, Some(number)) => facts
+                    .properties
+                    .push((key.as_str().to_owned(), number.to_string())),
+                (None, None) => {}
+            }
+        }
+        facts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn local(role: ConnectionRole) -> Open {
+        LocalOpen {
+            container: "me",
+            hostname: None,
+            role,
+            cost: 7,
+            number: 1,
+            group: Some("abcdefghijklmno"),
+            max_frame_size: FRAME_SIZE,
+            idle_time_out: Some(8000),
+        }
+        .performative()
+    }
+
+    #[test]
+    fn own_peers_recognise_each_other_and_data_connections_their_group() {
+        let facts = PeerFacts::read(&local(ConnectionRole::InterRouterData));
+        assert!(facts.streaming && facts.trunking && facts.data);
+        assert_eq!(
+            (facts.cost, facts.group.as_deref()),
+            (Some(7), Some("abcdefghijklmno"))
+        );
+        assert_eq!(facts.own_frame_size, Some(LARGE_FRAME_SIZE));
+    }
+
+    #[test]
+    fn clients_get_no_router_properties() {
+        let facts = PeerFacts::read(&local(ConnectionRole::Normal));
+        assert_eq!((facts.own_frame_size, facts.data), (None, false));
+    }
+
+    #[test]
+    fn a_cost_of_another_integer_type_is_ignored_as_by_c_routers() {
+        let mut open = local(ConnectionRole::InterRouter);
+        for (key, value) in &mut open.properties {
+            if key.as_str() == Some("qd.inter-router-cost") {
+                *value = Value::Ulong(7);
+            }
+        }
+        assert_eq!(PeerFacts::read(&open).cost, None);
+    }
+}

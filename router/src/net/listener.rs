@@ -1,0 +1,349 @@
+//! AMQP listeners.
+
+use std::{
+    io,
+    os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
+    path::Path,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use amqp::{
+    Symbol,
+    engine::{Connection, ConnectionConfig, ServerSasl},
+};
+use model::router_config::{Listener as Config, Role};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::{
+    driver::{self, FRAME_SIZE, LARGE_FRAME_SIZE, Options},
+    tls::{self, Stream, TlsProfiles},
+};
+use crate::{
+    adaptor::tcp::bind,
+    core::shared::{ConnectionFacts, ConnectionId, ConnectionRole, Shared},
+};
+
+/// TLS and SASL have to be over by then.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause after an accept that failed for want of resources.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const BACKLOG: i32 = 512;
+/// Links one peer may attach.
+pub(super) const MAX_LINKS: u32 = 65_536;
+/// Sessions one peer may begin.
+pub(super) const MAX_SESSIONS: u16 = 1024;
+/// Unsettled deliveries per session.
+pub(super) const MAX_UNSETTLED: u32 = 65_536;
+
+/// Incoming window per session in frames: as C routers 3.x, 128 MiB for routers and 8 MiB for clients.
+pub(super) fn incoming_window(
+    role: ConnectionRole,
+    frame_size: u32,
+    configured: Option<u32>,
+) -> u32 {
+    configured.unwrap_or_else(|| {
+        let octets: u32 = if role == ConnectionRole::Normal {
+            8 << 20
+        } else {
+            128 << 20
+        };
+        (octets / frame_size.max(512)).max(2)
+    })
+}
+
+/// Role of connections, from the role of the listener or connector.
+pub(super) fn role_of(role: Role) -> ConnectionRole {
+    match role {
+        Role::Normal => ConnectionRole::Normal,
+        Role::InterRouter => ConnectionRole::InterRouter,
+        Role::Edge => ConnectionRole::Edge,
+    }
+}
+
+/// One bound listener.
+#[derive(Debug)]
+pub struct Listener {
+    config: Config,
+    sockets: Sockets,
+}
+
+#[derive(Debug)]
+enum Sockets {
+    Tcp(Vec<TcpListener>),
+    Unix(UnixListener),
+}
+
+enum Accepted {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Listener {
+    /// Binds the configured socket.
+    ///
+    /// # Errors
+    /// When it cannot be bound; the text names it.
+    pub fn bind(config: Config) -> io::Result<Self> {
+        let sockets = match &config.socket {
+            Some(path) => Sockets::Unix(
+                bind_unix(path).map_err(|error| named(&path.display().to_string(), &error))?,
+            ),
+            None => {
+                let name = crate::adaptor::tcp::host_port(&config.host, config.port);
+                Sockets::Tcp(
+                    bind(&config.host, config.port, BACKLOG)
+                        .map_err(|error| named(&name, &error))?,
+                )
+            }
+        };
+        Ok(Self { config, sockets })
+    }
+
+    /// Bound TCP addresses.
+    pub fn addresses(&self) -> Vec<std::net::SocketAddr> {
+        match &self.sockets {
+            Sockets::Tcp(sockets) => sockets
+                .iter()
+                .filter_map(|socket| socket.local_addr().ok())
+                .collect(),
+            Sockets::Unix(_) => Vec::new(),
+        }
+    }
+
+    /// TCP sockets of an HTTP listener.
+    pub fn into_tcp(self) -> Vec<TcpListener> {
+        match self.sockets {
+            Sockets::Tcp(sockets) => sockets,
+            Sockets::Unix(_) => Vec::new(),
+        }
+    }
+
+    /// Accepts until `stop`; connections end with `connections`.
+    pub async fn run(
+        self,
+        shared: Arc<Shared>,
+        profiles: Arc<TlsProfiles>,
+        stop: CancellationToken,
+        connections: CancellationToken,
+    ) {
+        info!(target: "router::server", listener = %self.config.name, addresses = ?self.addresses(), "listening");
+        let config = Arc::new(self.config);
+        loop {
+            let accept = std::future::poll_fn(|cx| match &self.sockets {
+                Sockets::Tcp(sockets) => sockets
+                    .iter()
+                    .map(|socket| socket.poll_accept(cx))
+                    .find(Poll::is_ready)
+                    .unwrap_or(Poll::Pending)
+                    .map_ok(|(socket, _)| Accepted::Tcp(socket)),
+                Sockets::Unix(socket) => socket
+                    .poll_accept(cx)
+                    .map_ok(|(socket, _)| Accepted::Unix(socket)),
+            });
+            let accepted = tokio::select! {
+                accepted = accept => accepted,
+                () = stop.cancelled() => break,
+            };
+            match accepted {
+                Ok(accepted) => {
+                    let serve = Serve {
+                        shared: shared.clone(),
+                        profiles: profiles.clone(),
+                        config: config.clone(),
+                        cancel: connections.child_token(),
+                    };
+                    serve.start(accepted);
+                }
+                Err(error) => {
+                    debug!(target: "router::server", listener = %config.name, %error, "accept");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        if let (Sockets::Unix(_), Some(path)) = (&self.sockets, &config.socket) {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+struct Serve {
+    shared: Arc<Shared>,
+    profiles: Arc<TlsProfiles>,
+    config: Arc<Config>,
+    cancel: CancellationToken,
+}
+
+impl Serve {
+    fn start(self, accepted: Accepted) {
+        let index = self.shared.next_worker();
+        let Some(worker) = self.shared.workers.get(index).cloned() else {
+            return;
+        };
+        // The socket has to be registered with the runtime of the worker that will use it.
+        match accepted {
+            Accepted::Tcp(socket) => {
+                let Ok(socket) = socket.into_std() else {
+                    return;
+                };
+                worker.spawn(async move {
+                    if let Ok(socket) = TcpStream::from_std(socket) {
+                        let _ = socket.set_nodelay(true);
+                        self.tcp(socket).await;
+                    }
+                });
+            }
+            Accepted::Unix(socket) => {
+                let Ok(socket) = socket.into_std() else {
+                    return;
+                };
+                worker.spawn(async move {
+                    if let Ok(socket) = UnixStream::from_std(socket) {
+                        self.drive(Stream::Unix(socket), "unix".to_owned()).await;
+                    }
+                });
+            }
+        }
+    }
+
+    async fn tcp(self, socket: TcpStream) {
+        let peer = socket
+            .peer_addr()
+            .map(|peer| peer.to_string())
+            .unwrap_or_default();
+        let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.secure(socket)).await;
+        match stream {
+            Ok(Ok(stream)) => self.drive(stream, peer).await,
+            Ok(Err(error)) => {
+                warn!(target: "router::server", listener = %self.config.name, %peer, %error, "connection refused")
+            }
+            Err(_) => {
+                debug!(target: "router::server", listener = %self.config.name, %peer, "handshake timed out")
+            }
+        }
+    }
+
+    async fn secure(&self, socket: TcpStream) -> Result<Stream, tls::TlsError> {
+        let Some(profile) = &self.config.ssl_profile else {
+            return Ok(Stream::Plain(socket));
+        };
+        let config = self
+            .profiles
+            .server_config(profile, self.wants_certificate())?;
+        if self.config.tls_only() {
+            tls::accept_tls(socket, config).await
+        } else {
+            tls::accept_sniffed(socket, config).await
+        }
+    }
+
+    fn wants_certificate(&self) -> bool {
+        self.config
+            .sasl_mechanisms
+            .iter()
+            .any(|mechanism| mechanism == "EXTERNAL")
+    }
+
+    async fn drive(self, stream: Stream, peer: String) {
+        let role = role_of(self.config.role);
+        let facts = stream.tls_facts();
+        let external = facts.as_ref().and_then(|facts| facts.peer.clone());
+        let mechanisms: Vec<Symbol> = if self.config.sasl_mechanisms.is_empty() {
+            vec![Symbol::from_static("ANONYMOUS")]
+        } else {
+            self.config
+                .sasl_mechanisms
+                .iter()
+                .map(|mechanism| Symbol::from(mechanism.as_str()))
+                .collect()
+        };
+        let sasl = ServerSasl {
+            mechanisms,
+            required: self.config.authenticate_peer || role != ConnectionRole::Normal,
+            external_identity: external,
+            ..ServerSasl::anonymous()
+        };
+        let options = Options {
+            role,
+            outgoing: false,
+            cost: self.config.cost,
+            group: None,
+            max_frame_size: self.config.max_frame_size,
+            idle_timeout: self.config.idle_timeout,
+            link_capacity: self.config.link_capacity,
+            facts: ConnectionFacts {
+                host: peer.clone(),
+                name: self.config.name.clone(),
+                tls: facts.map(|facts| (facts.protocol.to_owned(), facts.cipher.to_owned())),
+                ..ConnectionFacts::default()
+            },
+        };
+        let id = self.shared.connection_id();
+        let engine = Connection::server(
+            engine_config(&self.shared, id, &options, self.config.max_session_frames),
+            sasl,
+            Instant::now(),
+        );
+        let engine = with_large_frames(engine, role);
+        let ended = driver::run(
+            self.shared,
+            id,
+            stream,
+            engine,
+            options,
+            self.cancel,
+            |_| {},
+        )
+        .await;
+        debug!(target: "router::server", listener = %self.config.name, %peer, reason = %ended, "connection ended");
+    }
+}
+
+/// Engine parameters of a connection.
+pub(super) fn engine_config(
+    shared: &Shared,
+    id: ConnectionId,
+    options: &Options,
+    session_frames: Option<u32>,
+) -> ConnectionConfig {
+    let open = driver::local_open(shared, id, options, options.role).performative();
+    ConnectionConfig {
+        incoming_window: incoming_window(options.role, options.max_frame_size, session_frames),
+        idle_timeout: (!options.idle_timeout.is_zero()).then_some(options.idle_timeout),
+        max_links: MAX_LINKS,
+        max_sessions: MAX_SESSIONS,
+        max_unsettled: MAX_UNSETTLED,
+        open,
+        ..ConnectionConfig::default()
+    }
+}
+
+/// Routers of this implementation are told that larger frames are welcome, so they must be accepted from the start.
+pub(super) fn with_large_frames(mut engine: Connection, role: ConnectionRole) -> Connection {
+    engine.set_receive_frame_limit(if role == ConnectionRole::Normal {
+        FRAME_SIZE
+    } else {
+        LARGE_FRAME_SIZE
+    });
+    engine
+}
+
+fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    // A socket file without a listener behind it is left over from a router that was killed.
+    if std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+fn named(name: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot listen on {name}: {error}"))
+}

@@ -1,0 +1,512 @@
+//! Configured profiles and the configurations built from them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use model::router_config::SslProfile;
+use rustls::{
+    ClientConfig, ProtocolVersion, ServerConfig, SupportedProtocolVersion,
+    client::WebPkiServerVerifier,
+    crypto::{CryptoProvider, aws_lc_rs},
+    server::{NoServerSessionStorage, WebPkiClientVerifier},
+    sign::SingleCertAndKey,
+    version::{TLS12, TLS13},
+};
+
+use super::{
+    TlsError, cipher,
+    credentials::{CredentialFiles, Credentials, Marks},
+    verify::AnyName,
+};
+
+/// Protocols that listeners of adaptors offer, in the order in which they are preferred.
+const ADAPTOR_ALPN: [&[u8]; 2] = [b"http/1.1", b"h2"];
+
+/// The `sslProfile` entities of a router.
+#[derive(Debug, Default)]
+pub struct TlsProfiles {
+    profiles: Mutex<BTreeMap<String, Profile>>,
+}
+
+/// Server side of an adaptor.
+#[derive(Clone, Debug)]
+pub struct AdaptorServerConfig {
+    /// Offers `http/1.1` and `h2`.
+    pub(super) alpn: Arc<ServerConfig>,
+    /// For clients that offer only other protocols; negotiates none instead of failing.
+    pub(super) plain: Arc<ServerConfig>,
+}
+
+/// A profile whose files have changed.
+#[derive(Debug)]
+pub struct Refreshed {
+    /// Name of the profile.
+    pub profile: String,
+    /// New files are in use, or why the old ones stay.
+    pub outcome: Result<(), TlsError>,
+}
+
+#[derive(Debug)]
+struct Profile {
+    settings: Arc<SslProfile>,
+    loaded: Option<Loaded>,
+    /// Marks of files that could not be used, so that each state is reported once.
+    refused: Option<Marks>,
+}
+
+#[derive(Clone, Debug)]
+struct Loaded {
+    credentials: Arc<Credentials>,
+    servers: BTreeMap<ServerUse, Arc<ServerConfig>>,
+    clients: BTreeMap<bool, Arc<ClientConfig>>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct ServerUse {
+    require_client_cert: bool,
+    alpn: bool,
+}
+
+/// A profile as [`TlsProfiles::refresh`] sees it.
+struct InUse {
+    name: String,
+    settings: Arc<SslProfile>,
+    credentials: Arc<Credentials>,
+    refused: Option<Marks>,
+}
+
+impl TlsProfiles {
+    /// Takes the configured profiles. Files are read at first use, so that one missing certificate does not keep the
+    /// rest of a router from starting.
+    pub fn new(profiles: &BTreeMap<String, SslProfile>) -> Self {
+        let new = Self::default();
+        new.replace(profiles);
+        new
+    }
+
+    /// Takes a new set of profiles; what was built for unchanged ones stays.
+    pub fn replace(&self, profiles: &BTreeMap<String, SslProfile>) {
+        let mut current = self.lock();
+        current.retain(|name, _| profiles.contains_key(name));
+        for (name, settings) in profiles {
+            if current
+                .get(name)
+                .is_none_or(|profile| *profile.settings != *settings)
+            {
+                let profile = Profile {
+                    settings: Arc::new(settings.clone()),
+                    loaded: None,
+                    refused: None,
+                };
+                current.insert(name.clone(), profile);
+            }
+        }
+    }
+
+    /// Configuration for accepting connections. A client certificate is requested and verified against `caCertFile` only
+    /// if `require_client_cert` is set.
+    ///
+    /// # Errors
+    /// The profile is unknown, incomplete for this use, or its files are unusable.
+    pub fn server_config(
+        &self,
+        profile: &str,
+        require_client_cert: bool,
+    ) -> Result<Arc<ServerConfig>, TlsError> {
+        self.server(
+            profile,
+            ServerUse {
+                require_client_cert,
+                alpn: false,
+            },
+        )
+    }
+
+    /// Configurations for accepting connections of an adaptor: as [`Self::server_config`], with protocol negotiation.
+    ///
+    /// # Errors
+    /// See [`Self::server_config`].
+    pub fn adaptor_server_config(
+        &self,
+        profile: &str,
+        authenticate_peer: bool,
+    ) -> Result<AdaptorServerConfig, TlsError> {
+        Ok(AdaptorServerConfig {
+            alpn: self.server(
+                profile,
+                ServerUse {
+                    require_client_cert: authenticate_peer,
+                    alpn: true,
+                },
+            )?,
+            plain: self.server(
+                profile,
+                ServerUse {
+                    require_client_cert: authenticate_peer,
+                    alpn: false,
+                },
+            )?,
+        })
+    }
+
+    /// Configuration for connecting. The server's chain is always verified against `caCertFile`, its names only with
+    /// `verify_hostname`. The profile's certificate is presented if it has one.
+    ///
+    /// # Errors
+    /// See [`Self::server_config`].
+    pub fn client_config(
+        &self,
+        profile: &str,
+        verify_hostname: bool,
+    ) -> Result<Arc<ClientConfig>, TlsError> {
+        let (settings, loaded) = self.find(profile)?;
+        if let Some(config) = loaded
+            .as_ref()
+            .and_then(|loaded| loaded.clients.get(&verify_hostname))
+        {
+            return Ok(config.clone());
+        }
+        let credentials = credentials(&settings, loaded)?;
+        let config = Arc::new(build_client(
+            profile,
+            &settings,
+            &credentials,
+            verify_hostname,
+        )?);
+        self.keep(profile, &settings, &credentials, |loaded| {
+            loaded.clients.insert(verify_hostname, config.clone());
+        });
+        Ok(config)
+    }
+
+    /// Looks whether files of profiles in use have changed and takes the new ones for future connections.
+    ///
+    /// Files that cannot be used (half written, key and certificate not belonging together yet, unreadable) leave the
+    /// old ones in force; each such state is reported once. Unchanged profiles are not in the result.
+    pub fn refresh(&self) -> Vec<Refreshed> {
+        let in_use = self.in_use();
+        let mut report = Vec::new();
+        for InUse {
+            name,
+            settings,
+            credentials,
+            refused,
+        } in in_use
+        {
+            let files = files(&settings);
+            let marks = files.marks();
+            if marks == credentials.marks || refused.as_ref() == Some(&marks) {
+                continue;
+            }
+            let outcome = reload(&name, &settings, &credentials);
+            let mut profiles = self.lock();
+            let Some(profile) = profiles
+                .get_mut(&name)
+                .filter(|p| Arc::ptr_eq(&p.settings, &settings))
+            else {
+                continue;
+            };
+            let outcome = match outcome {
+                Ok(credentials) => {
+                    profile.loaded = Some(Loaded::new(Arc::new(credentials)));
+                    profile.refused = None;
+                    Ok(())
+                }
+                Err(error) => {
+                    profile.refused = Some(marks);
+                    Err(error)
+                }
+            };
+            report.push(Refreshed {
+                profile: name,
+                outcome,
+            });
+        }
+        report
+    }
+
+    /// Directories of all files that profiles name, to be watched for changes.
+    pub fn directories(&self) -> BTreeSet<PathBuf> {
+        let profiles = self.lock();
+        let mut directories = BTreeSet::new();
+        for profile in profiles.values() {
+            let files = files(&profile.settings);
+            directories.extend(files.paths().filter_map(Path::parent).map(|parent| {
+                match parent.as_os_str().is_empty() {
+                    true => PathBuf::from("."),
+                    false => parent.to_owned(),
+                }
+            }));
+        }
+        directories
+    }
+
+    fn server(&self, profile: &str, server_use: ServerUse) -> Result<Arc<ServerConfig>, TlsError> {
+        let (settings, loaded) = self.find(profile)?;
+        if let Some(config) = loaded
+            .as_ref()
+            .and_then(|loaded| loaded.servers.get(&server_use))
+        {
+            return Ok(config.clone());
+        }
+        let credentials = credentials(&settings, loaded)?;
+        let config = Arc::new(build_server(profile, &settings, &credentials, server_use)?);
+        self.keep(profile, &settings, &credentials, |loaded| {
+            loaded.servers.insert(server_use, config.clone());
+        });
+        Ok(config)
+    }
+
+    /// Profiles whose files have been read.
+    fn in_use(&self) -> Vec<InUse> {
+        let profiles = self.lock();
+        let in_use = profiles.iter().filter_map(|(name, profile)| {
+            Some(InUse {
+                name: name.clone(),
+                settings: profile.settings.clone(),
+                credentials: profile.loaded.as_ref()?.credentials.clone(),
+                refused: profile.refused.clone(),
+            })
+        });
+        in_use.collect()
+    }
+
+    fn find(&self, profile: &str) -> Result<(Arc<SslProfile>, Option<Loaded>), TlsError> {
+        let profiles = self.lock();
+        let found = profiles
+            .get(profile)
+            .ok_or_else(|| TlsError::UnknownProfile {
+                profile: profile.to_owned(),
+            })?;
+        Ok((found.settings.clone(), found.loaded.clone()))
+    }
+
+    /// Stores what was built outside the lock unless the profile or its files were exchanged meanwhile.
+    fn keep(
+        &self,
+        profile: &str,
+        settings: &Arc<SslProfile>,
+        credentials: &Arc<Credentials>,
+        store: impl FnOnce(&mut Loaded),
+    ) {
+        let mut profiles = self.lock();
+        let Some(profile) = profiles
+            .get_mut(profile)
+            .filter(|profile| Arc::ptr_eq(&profile.settings, settings))
+        else {
+            return;
+        };
+        let loaded = profile
+            .loaded
+            .get_or_insert_with(|| Loaded::new(credentials.clone()));
+        if Arc::ptr_eq(&loaded.credentials, credentials) {
+            store(loaded);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Profile>> {
+        self.profiles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Loaded {
+    fn new(credentials: Arc<Credentials>) -> Self {
+        Self {
+            credentials,
+            servers: BTreeMap::new(),
+            clients: BTreeMap::new(),
+        }
+    }
+}
+
+fn files(settings: &SslProfile) -> CredentialFiles {
+    CredentialFiles {
+        certificate: settings.cert_file.clone(),
+        key: settings.private_key_file.clone(),
+        authority: settings.ca_cert_file.clone(),
+    }
+}
+
+fn credentials(
+    settings: &SslProfile,
+    loaded: Option<Loaded>,
+) -> Result<Arc<Credentials>, TlsError> {
+    match loaded {
+        Some(loaded) => Ok(loaded.credentials),
+        None => Ok(Arc::new(Credentials::load(
+            &files(settings),
+            &aws_lc_rs::default_provider(),
+        )?)),
+    }
+}
+
+/// New files must serve every use that the old ones could serve.
+fn reload(name: &str, settings: &SslProfile, old: &Credentials) -> Result<Credentials, TlsError> {
+    let new = Credentials::load(&files(settings), &aws_lc_rs::default_provider())?;
+    if old.own.is_some() {
+        let require_client_cert = old.roots.is_some();
+        build_server(
+            name,
+            settings,
+            &new,
+            ServerUse {
+                require_client_cert,
+                alpn: false,
+            },
+        )?;
+    }
+    if old.roots.is_some() {
+        build_client(name, settings, &new, true)?;
+    }
+    Ok(new)
+}
+
+/// Cipher suites and TLS versions of the profile.
+fn parameters(
+    name: &str,
+    settings: &SslProfile,
+) -> Result<(Arc<CryptoProvider>, Vec<&'static SupportedProtocolVersion>), TlsError> {
+    let mut provider = aws_lc_rs::default_provider();
+    // post-quantum last: accepted from peers that want it, its large key share is never sent unasked
+    provider.kx_groups = vec![
+        aws_lc_rs::kx_group::X25519,
+        aws_lc_rs::kx_group::SECP256R1,
+        aws_lc_rs::kx_group::SECP384R1,
+        aws_lc_rs::kx_group::X25519MLKEM768,
+    ];
+    let mut versions = vec![&TLS13, &TLS12];
+    if !settings.protocols.is_empty() {
+        let named = |version: &str| {
+            let mut protocols = settings.protocols.iter();
+            protocols.any(|protocol| protocol.eq_ignore_ascii_case(version))
+        };
+        versions.retain(|version| match version.version {
+            ProtocolVersion::TLSv1_3 => named("TLSv1.3"),
+            _ => named("TLSv1.2"),
+        });
+        if versions.is_empty() {
+            return Err(TlsError::Protocols {
+                profile: name.to_owned(),
+                protocols: settings.protocols.join(" "),
+            });
+        }
+    }
+    if let Some(ciphers) = settings
+        .ciphers
+        .as_deref()
+        .filter(|ciphers| !ciphers.trim().is_empty())
+    {
+        provider.cipher_suites = cipher::parse(name, ciphers)?;
+        if !provider
+            .cipher_suites
+            .iter()
+            .any(|suite| versions.contains(&suite.version()))
+        {
+            return Err(TlsError::NoCipher {
+                profile: name.to_owned(),
+                ciphers: ciphers.to_owned(),
+            });
+        }
+    }
+    Ok((Arc::new(provider), versions))
+}
+
+fn build_server(
+    name: &str,
+    settings: &SslProfile,
+    credentials: &Credentials,
+    server_use: ServerUse,
+) -> Result<ServerConfig, TlsError> {
+    let own = credentials
+        .own
+        .clone()
+        .ok_or_else(|| missing(name, "certFile", "a listener needs"))?;
+    let (provider, versions) = parameters(name, settings)?;
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&versions)
+        .map_err(|error| unusable(name, &error))?;
+    let builder = if server_use.require_client_cert {
+        let roots = credentials.roots.clone().ok_or_else(|| {
+            missing(
+                name,
+                "caCertFile",
+                "is needed to verify client certificates",
+            )
+        })?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
+            .build()
+            .map_err(|error| TlsError::Unusable {
+                profile: name.to_owned(),
+                reason: error.to_string(),
+            })?;
+        builder.with_client_cert_verifier(verifier)
+    } else {
+        builder.with_no_client_auth()
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
+    // tickets make reconnect storms cheap and need no memory here; keys die with this configuration
+    config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| unusable(name, &error))?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    if server_use.alpn {
+        config.alpn_protocols = ADAPTOR_ALPN
+            .iter()
+            .map(|protocol| protocol.to_vec())
+            .collect();
+    }
+    Ok(config)
+}
+
+fn build_client(
+    name: &str,
+    settings: &SslProfile,
+    credentials: &Credentials,
+    verify_hostname: bool,
+) -> Result<ClientConfig, TlsError> {
+    let roots = credentials.roots.clone().ok_or_else(|| {
+        missing(
+            name,
+            "caCertFile",
+            "is needed to verify the server's certificate",
+        )
+    })?;
+    let (provider, versions) = parameters(name, settings)?;
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&versions)
+        .map_err(|error| unusable(name, &error))?;
+    let builder = if verify_hostname {
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
+            .build()
+            .map_err(|error| TlsError::Unusable {
+                profile: name.to_owned(),
+                reason: error.to_string(),
+            })?;
+        builder.with_webpki_verifier(verifier)
+    } else {
+        let algorithms = provider.signature_verification_algorithms;
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyName { roots, algorithms }))
+    };
+    Ok(match credentials.own.clone() {
+        Some(own) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own))),
+        None => builder.with_no_client_auth(),
+    })
+}
+
+fn missing(profile: &str, attribute: &'static str, needed_for: &'static str) -> TlsError {
+    TlsError::MissingAttribute {
+        profile: profile.to_owned(),
+        attribute,
+        needed_for,
+    }
+}
+
+fn unusable(profile: &str, error: &rustls::Error) -> TlsError {
+    TlsError::Unusable {
+        profile: profile.to_owned(),
+        reason: error.to_string(),
+    }
+}

@@ -1,0 +1,327 @@
+//! The life of a router process: start, follow the configuration, drain, end.
+
+use std::{
+    fs::File,
+    io,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use model::router_config::{Mode, RouterConfig};
+use tokio::{
+    runtime,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    config::{self, Applied, LoadError, watch::ConfigWatch},
+    control::{Adaptors, Control, resident_memory},
+    core::{
+        address::AddressSpace,
+        shared::{ControlMessage, Shared},
+    },
+    logging,
+    net::{
+        http::{HttpState, MetricKind},
+        tls::TlsProfiles,
+    },
+    worker::Workers,
+};
+
+/// Time that flows have to end after SIGTERM.
+const DRAIN: Duration = Duration::from_secs(8);
+/// Workers unless the configuration says how many.
+const MAX_DEFAULT_WORKERS: usize = 4;
+
+/// How a router is started.
+#[derive(Clone, Debug, Default)]
+pub struct RouterOptions {
+    /// Configuration file in the form of `skrouterd.json`.
+    pub config: PathBuf,
+    /// Only read and check the configuration.
+    pub check: bool,
+    /// File to hold locked for the life of the process: others learn by it that the router runs.
+    pub lock: Option<PathBuf>,
+}
+
+/// Why a router did not start or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RouterError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] LoadError),
+    /// Something that the configuration needs cannot be had.
+    #[error("{0}")]
+    Start(String),
+    /// Another router holds the lock.
+    #[error("another router runs already: {0} is locked")]
+    Running(PathBuf),
+}
+
+/// Runs a router until it is told to end.
+///
+/// # Errors
+/// When it cannot start: unusable configuration or certificates, a port that is taken, a lock that is held.
+pub fn run(options: &RouterOptions) -> Result<(), RouterError> {
+    let parsed = config::load(&options.config)?;
+    let profiles = Arc::new(TlsProfiles::new(&parsed.config.ssl_profiles));
+    if options.check {
+        for warning in &parsed.warnings {
+            tracing::warn!(target: "router::config", "{warning}");
+        }
+        return Ok(());
+    }
+    let _lock = options.lock.clone().map(lock).transpose()?;
+    let log = logging::init(&parsed.config.logs, logging::Format::Text);
+    for warning in &parsed.warnings {
+        warn!(target: "router::config", "{warning}");
+    }
+    raise_file_limit();
+    let count = parsed
+        .config
+        .router
+        .worker_threads
+        .map_or_else(default_workers, |count| count as usize);
+    let workers = Workers::start(count)
+        .map_err(|error| RouterError::Start(format!("cannot start workers: {error}")))?;
+    let space = AddressSpace {
+        id: parsed.config.router.id.clone(),
+        edge: parsed.config.router.mode == Mode::Edge,
+    };
+    let shared = Arc::new(Shared::new(space, workers.handles.clone()));
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            RouterError::Start(format!("cannot start the control runtime: {error}"))
+        })?;
+    let outcome = runtime.block_on(serve(options, parsed.config, shared, profiles, log));
+    drop(workers);
+    outcome
+}
+
+async fn serve(
+    options: &RouterOptions,
+    config: RouterConfig,
+    shared: Arc<Shared>,
+    profiles: Arc<TlsProfiles>,
+    log: logging::LogHandle,
+) -> Result<(), RouterError> {
+    let start = |error: io::Error| RouterError::Start(error.to_string());
+    let mut terminate = signal(SignalKind::terminate()).map_err(start)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(start)?;
+    let adaptors = Adaptors::default();
+    let cancel = CancellationToken::new();
+    let control = Control::new(shared.clone(), Arc::new(config.clone()), adaptors.clone());
+    let control = tokio::spawn(control.run(cancel.clone()));
+    let http = Arc::new(Health {
+        shared: shared.clone(),
+    });
+    info!(target: "router", id = %config.router.id, mode = %config.router.mode, workers = shared.workers.len(),
+        version = model::PRODUCT_VERSION, "router starts");
+    let mut applied =
+        Applied::start(shared.clone(), profiles.clone(), adaptors, http, config).map_err(start)?;
+    let mut watch = ConfigWatch::new(
+        &options.config,
+        profiles.directories().into_iter().collect(),
+    )
+    .map_err(|error| RouterError::Start(error.to_string()))?;
+    loop {
+        tokio::select! {
+            () = watch.changed() => {
+                reload(options, &mut applied, &shared, &profiles, &log);
+                watch.set_directories(profiles.directories());
+            }
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    drain(&shared, &applied).await;
+    cancel.cancel();
+    let _ = control.await;
+    info!(target: "router", "router ends");
+    Ok(())
+}
+
+/// Applies a changed file; an unusable one leaves everything as it is.
+fn reload(
+    options: &RouterOptions,
+    applied: &mut Applied,
+    shared: &Shared,
+    profiles: &TlsProfiles,
+    log: &logging::LogHandle,
+) {
+    for refreshed in profiles.refresh() {
+        match refreshed.outcome {
+            Ok(()) => {
+                info!(target: "router::config", profile = %refreshed.profile, "certificates replaced")
+            }
+            Err(error) => {
+                warn!(target: "router::config", profile = %refreshed.profile, %error, "changed certificates not used")
+            }
+        }
+    }
+    let refused = |reason: String| {
+        warn!(target: "router::config", %reason, "changed configuration not applied");
+        shared.tell(ControlMessage::ConfigurationRefused(Some(reason)));
+    };
+    match config::load(&options.config) {
+        Err(error) => refused(error.to_string()),
+        Ok(parsed) if parsed.config == *applied.config() => {}
+        Ok(parsed) => {
+            for warning in &parsed.warnings {
+                warn!(target: "router::config", "{warning}");
+            }
+            let logs = parsed.config.logs.clone();
+            match applied.change(parsed.config) {
+                Ok(()) => log.apply(&logs),
+                Err(reason) => refused(reason),
+            }
+        }
+    }
+}
+
+/// Withdraws addresses and waits for flows to end.
+async fn drain(shared: &Shared, applied: &Applied) {
+    info!(target: "router", flows = shared.flows.len(), "draining");
+    applied.stop_accepting();
+    shared.tell(ControlMessage::Drain);
+    shared.flows.close();
+    if tokio::time::timeout(DRAIN, shared.flows.wait())
+        .await
+        .is_err()
+    {
+        warn!(target: "router", flows = shared.flows.len(), "flows that did not end in time are broken off");
+    }
+    applied.close_connections();
+    // Closes are on their way; peers that do not answer are not waited for.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+fn lock(path: PathBuf) -> Result<File, RouterError> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|error| RouterError::Start(format!("cannot open {}: {error}", path.display())))?;
+    match file.try_lock() {
+        Ok(()) => {
+            use std::io::Write as _;
+            let _ = file.set_len(0);
+            let _ = write!(&file, "{}", std::process::id());
+            Ok(file)
+        }
+        Err(std::fs::TryLockError::WouldBlock) => Err(RouterError::Running(path)),
+        Err(std::fs::TryLockError::Error(error)) => Err(RouterError::Start(format!(
+            "cannot lock {}: {error}",
+            path.display()
+        ))),
+    }
+}
+
+fn default_workers() -> usize {
+    std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(MAX_DEFAULT_WORKERS)
+}
+
+/// Each flow takes a descriptor; the soft limit of most systems is far too low.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: limit.maximum,
+                ..limit
+            },
+        )
+    {
+        warn!(target: "router", %error, "cannot raise the limit of open files");
+    }
+}
+
+/// Health and metrics of the router.
+struct Health {
+    shared: Arc<Shared>,
+}
+
+impl HttpState for Health {
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn metrics(&self) -> Vec<(&'static str, MetricKind, u64)> {
+        let counters = &self.shared.counters;
+        let table = self.shared.table.load();
+        let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        vec![
+            ("qdr_links_total", MetricKind::Gauge, load(&counters.links)),
+            (
+                "qdr_addresses_total",
+                MetricKind::Gauge,
+                table.addresses.len() as u64,
+            ),
+            (
+                "qdr_routers_total",
+                MetricKind::Gauge,
+                table.routes.routers.len() as u64,
+            ),
+            (
+                "qdr_presettled_deliveries_total",
+                MetricKind::Counter,
+                load(&counters.presettled),
+            ),
+            (
+                "qdr_accepted_deliveries_total",
+                MetricKind::Counter,
+                load(&counters.accepted),
+            ),
+            (
+                "qdr_released_deliveries_total",
+                MetricKind::Counter,
+                load(&counters.released),
+            ),
+            (
+                "qdr_rejected_deliveries_total",
+                MetricKind::Counter,
+                load(&counters.rejected),
+            ),
+            (
+                "qdr_modified_deliveries_total",
+                MetricKind::Counter,
+                load(&counters.modified),
+            ),
+            (
+                "qdr_deliveries_ingress_total",
+                MetricKind::Counter,
+                load(&counters.ingress),
+            ),
+            (
+                "qdr_deliveries_egress_total",
+                MetricKind::Counter,
+                load(&counters.egress),
+            ),
+            (
+                "qdr_deliveries_transit_total",
+                MetricKind::Counter,
+                load(&counters.transit),
+            ),
+            (
+                "qdr_router_rss_bytes",
+                MetricKind::Gauge,
+                resident_memory().unwrap_or(0),
+            ),
+            (
+                "qdr_tcp_service_connections",
+                MetricKind::Gauge,
+                self.shared.flows.len() as u64,
+            ),
+        ]
+    }
+}

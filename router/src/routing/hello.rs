@@ -1,0 +1,214 @@
+//! HELLO: who is at the other end of each control link, and do we hear each other.
+//!
+//! A router lists everyone it heard of late in `seen`; finding oneself in the list of a neighbour confirms the link in
+//! both directions and binds the neighbour to it. Besides the period, a HELLO is sent at once to a link that comes up and
+//! to a router that was not heard before, so that a link takes round trips to come up rather than seconds.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::message::{self, Body, Hello};
+use super::{ControlLink, LogEvent, Output, RouterId, Routing, is_due};
+
+/// A control link in use.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) cost: u32,
+    /// The last router that said HELLO on it, confirmed or not, and its instance.
+    pub(super) heard: Option<(RouterId, i64)>,
+}
+
+impl Routing {
+    pub(super) fn expire_hellos(&mut self, now: Instant) {
+        let max_age = self.config.hello_max_age;
+        self.hellos
+            .retain(|_, heard| now.saturating_duration_since(*heard) <= max_age);
+    }
+
+    pub(super) fn send_hello_if_due(&mut self, now: Instant) {
+        if !is_due(self.last_hello, self.config.hello_interval, now) {
+            return;
+        }
+        self.last_hello = Some(now);
+        if self.links.is_empty() {
+            return;
+        }
+        let message = self.hello();
+        for link in self.links.keys() {
+            self.output.push_back(Output::Send {
+                link: *link,
+                message: message.clone(),
+            });
+        }
+    }
+
+    pub(super) fn send_hello_on(&mut self, link: ControlLink) {
+        let message = self.hello();
+        self.output.push_back(Output::Send { link, message });
+    }
+
+    fn hello(&self) -> Bytes {
+        let body = Body::Hello(Hello {
+            instance: self.config.instance,
+            seen: self.hellos.keys().cloned().collect(),
+        });
+        message::encode(&self.config.id, message::HELLO_ADDRESS, &body)
+    }
+
+    pub(super) fn handle_hello(
+        &mut self,
+        link: ControlLink,
+        header: &message::Header,
+        hello: &Hello,
+        now: Instant,
+    ) {
+        let Some(state) = self.links.get_mut(&link) else {
+            return;
+        };
+        match &mut state.heard {
+            Some((id, instance)) if *id == header.id => *instance = hello.instance,
+            heard => *heard = Some((header.id.clone(), hello.instance)),
+        }
+        let mut new = false;
+        if let Some(heard) = self.hellos.get_mut(&header.id) {
+            *heard = now;
+        } else if self.hellos.len() < self.config.max_routers {
+            self.hellos.insert(header.id.clone(), now);
+            new = true;
+        }
+        if hello.seen.contains(&self.config.id) {
+            self.confirm_neighbour(link, header, hello.instance, now);
+        }
+        if new {
+            self.send_hello_on(link);
+        }
+    }
+
+    /// The neighbour hears us: bind it to the link and keep it alive.
+    fn confirm_neighbour(
+        &mut self,
+        link: ControlLink,
+        header: &message::Header,
+        instance: i64,
+        now: Instant,
+    ) {
+        if !self.learn(&header.id) {
+            return;
+        }
+        let restarted = self.identify(header, instance);
+        let Some(cost) = self.links.get(&link).map(|link| link.cost) else {
+            return;
+        };
+        let Some(node) = self.nodes.get_mut(header.id.as_str()) else {
+            return;
+        };
+        if let Some(bound) = node.link.filter(|bound| *bound != link) {
+            // Two connections to one router: changing over with each HELLO would never settle. The bound one stays
+            // unless it is silent, dearer, or a leftover of the neighbour's previous life.
+            let interval = self.config.hello_interval;
+            let silent = node
+                .confirmed
+                .is_none_or(|last| now.saturating_duration_since(last) > interval + interval / 2);
+            let dearer = self.links.get(&bound).is_none_or(|bound| bound.cost > cost);
+            if !(restarted || silent || dearer) {
+                return;
+            }
+            self.output.push_back(Output::NeighbourDown {
+                link: bound,
+                id: header.id.clone(),
+            });
+        }
+        node.confirmed = Some(now);
+        if node.link != Some(link) {
+            node.link = Some(link);
+            node.wants_link_state = true;
+            self.routes_stale = true;
+            self.output.push_back(Output::NeighbourUp {
+                link,
+                id: header.id.clone(),
+            });
+        }
+        if self.own.peers.insert(header.id.clone(), cost) != Some(cost) {
+            self.own_changed = true;
+            self.routes_stale = true;
+        }
+    }
+
+    /// Another router says it is us.
+    pub(super) fn report_duplicate(&mut self, now: Instant) {
+        const PAUSE: Duration = Duration::from_secs(10);
+        if self
+            .duplicate_reported
+            .is_none_or(|last| now.saturating_duration_since(last) >= PAUSE)
+        {
+            self.duplicate_reported = Some(now);
+            self.output.push_back(Output::DuplicateId {
+                id: self.config.id.clone(),
+            });
+        }
+    }
+
+    /// Takes the neighbour out of the own link state.
+    pub(super) fn unbind(&mut self, id: &RouterId) {
+        let Some(node) = self.nodes.get_mut(id.as_str()) else {
+            return;
+        };
+        let Some(link) = node.link.take() else {
+            return;
+        };
+        node.confirmed = None;
+        self.own_changed |= self.own.peers.remove(id).is_some();
+        self.routes_stale = true;
+        self.output.push_back(Output::NeighbourDown {
+            link,
+            id: id.clone(),
+        });
+    }
+
+    /// Neighbours whose HELLO ceased.
+    pub(super) fn expire_neighbours(&mut self, now: Instant) {
+        let max_age = self.config.hello_max_age;
+        let lost: Vec<_> = self
+            .own
+            .peers
+            .keys()
+            .filter(|id| {
+                let confirmed = self.nodes.get(id.as_str()).and_then(|node| node.confirmed);
+                confirmed.is_none_or(|last| now.saturating_duration_since(last) > max_age)
+            })
+            .cloned()
+            .collect();
+        for id in lost {
+            self.unbind(&id);
+        }
+    }
+
+    /// Notes boot identity and version of a sender; on a restart forgets what its previous run said.
+    pub(super) fn identify(&mut self, header: &message::Header, instance: i64) -> bool {
+        let Some(node) = self.nodes.get_mut(header.id.as_str()) else {
+            return false;
+        };
+        if !node.identify(instance, header.version) {
+            return false;
+        }
+        self.forget_run(&header.id);
+        true
+    }
+
+    /// Forgets what a router said before it restarted, and asks it anew.
+    pub(super) fn forget_run(&mut self, id: &RouterId) {
+        let Some(node) = self.nodes.get_mut(id.as_str()) else {
+            return;
+        };
+        node.link_state.clear();
+        node.wants_link_state = true;
+        node.advertised = 0;
+        node.advertised_mobile = 0;
+        node.ahead_since = None;
+        self.recompute_due = true;
+        self.forget_addresses(id);
+        let event = LogEvent::Restarted { id: id.clone() };
+        self.output.push_back(Output::Log(event));
+    }
+}

@@ -1,0 +1,389 @@
+//! Link states: RA says how new the sender's tables are, LSR asks for its link state, LSU answers.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::message::{self, Body, Header, LinkStateUpdate, RouterAdvertisement};
+use super::mobile::MAR_PATIENCE;
+use super::path::{RouterSet, Topology};
+use super::{Annotations, ControlLink, LogEvent, Output, Route, RouterId, Routing, is_due};
+
+/// More routers than this are a surprise to C routers (their masks have 128 bits).
+const MANY_ROUTERS: usize = 100;
+/// A router that is mentioned by nobody leaves the tables after this many ticks.
+const ORPHAN_TICKS: u8 = 3;
+/// An LSR is repeated after this time without an answer.
+const LSR_PATIENCE: Duration = Duration::from_millis(900);
+/// Advertisements that have been behind what is known for longer are not late copies.
+const LATE: Duration = Duration::from_secs(3);
+
+impl Routing {
+    /// Makes sure that the router is in the tables; false if there is no room.
+    pub(super) fn learn(&mut self, id: &RouterId) -> bool {
+        if self.nodes.get(id.as_str()).is_some() {
+            return true;
+        }
+        let count = self.nodes.len() + 1;
+        if *id == self.config.id || count >= self.config.max_routers {
+            if *id != self.config.id
+                && self.warned.len() < self.config.max_routers
+                && self.warned.insert(id.clone())
+            {
+                let event = LogEvent::TooManyRouters {
+                    id: id.clone(),
+                    limit: self.config.max_routers,
+                };
+                self.output.push_back(Output::Log(event));
+            }
+            return false;
+        }
+        self.nodes.insert(id.clone());
+        self.output
+            .push_back(Output::Log(LogEvent::RouterLearned { id: id.clone() }));
+        if count + 1 > MANY_ROUTERS && !std::mem::replace(&mut self.many_warned, true) {
+            self.output
+                .push_back(Output::Log(LogEvent::ManyRouters { count: count + 1 }));
+        }
+        true
+    }
+
+    pub(super) fn in_flux(&self, now: Instant) -> bool {
+        self.last_change.is_some_and(|last| {
+            now.saturating_duration_since(last) <= 2 * self.config.ra_interval_flux
+        })
+    }
+
+    pub(super) fn ra_is_due(&self, now: Instant) -> bool {
+        let flux = self.in_flux(now);
+        let interval = if flux {
+            self.config.ra_interval_flux
+        } else {
+            self.config.ra_interval
+        };
+        is_due(self.last_ra, interval, now)
+    }
+
+    pub(super) fn send_ra(&mut self, now: Instant) {
+        self.last_ra = Some(now);
+        if self.links.is_empty() {
+            return;
+        }
+        let body = Body::Ra(RouterAdvertisement {
+            instance: self.config.instance,
+            ls_seq: self.own.seq,
+            mobile_seq: self.local.seq,
+        });
+        let message = message::encode(&self.config.id, message::FLOOD_ADDRESS, &body);
+        for link in self.links.keys() {
+            self.output.push_back(Output::Send {
+                link: *link,
+                message: message.clone(),
+            });
+        }
+    }
+
+    pub(super) fn handle_ra(&mut self, header: &Header, ra: &RouterAdvertisement, now: Instant) {
+        if !self.learn(&header.id) {
+            return;
+        }
+        self.identify(header, ra.instance);
+        let Some(node) = self.nodes.get_mut(header.id.as_str()) else {
+            return;
+        };
+        if node.link_state.seq > ra.ls_seq || node.mobile_seq > ra.mobile_seq {
+            // A late copy, or we hold something of a run that the instance did not tell apart.
+            let since = *node.ahead_since.get_or_insert(now);
+            if now.saturating_duration_since(since) >= LATE {
+                self.forget_run(&header.id);
+            }
+        } else {
+            node.ahead_since = None;
+        }
+        let Some(node) = self.nodes.get_mut(header.id.as_str()) else {
+            return;
+        };
+        node.link_state.last_seen = Some(now);
+        node.advertised = ra.ls_seq;
+        node.advertised_mobile = ra.mobile_seq;
+        // An unreachable router can not be asked; the tick that makes it reachable does.
+        if node.link_state.seq < ra.ls_seq && self.link_to(header.id.as_str()).is_some() {
+            self.send_lsr(&header.id, now);
+        }
+    }
+
+    /// Passes the advertisement of another router on to every neighbour that has not seen it.
+    ///
+    /// Copies come over every path of the network, old ones after new ones. One that says no more than a copy already
+    /// passed on a moment ago is dropped, because in a meshed network there are more paths than anyone wants to count.
+    pub(super) fn flood(
+        &mut self,
+        from: ControlLink,
+        header: &Header,
+        ra: &RouterAdvertisement,
+        annotations: &Annotations,
+        rest: &[u8],
+    ) {
+        let run = (header.id.clone(), ra.instance);
+        match self.floods.get(&run) {
+            Some((last, _)) if !is_news(ra, last) => return,
+            None if self.floods.len() >= 2 * self.config.max_routers => return,
+            _ => {}
+        }
+        self.floods.insert(run, (ra.clone(), self.now));
+        let targets: Vec<ControlLink> = self
+            .links
+            .iter()
+            .filter(|(link, state)| {
+                let passed = state.heard.as_ref().is_some_and(|(id, instance)| {
+                    // Two routers of one id would never learn of each other if the trace alone decided.
+                    annotations.traced(id.as_str())
+                        && (*id != header.id || *instance == ra.instance)
+                });
+                **link != from && !passed
+            })
+            .map(|(link, _)| *link)
+            .collect();
+        self.forward(&targets, annotations, rest);
+    }
+
+    fn send_lsr(&mut self, id: &RouterId, now: Instant) {
+        if let Some(node) = self.nodes.get_mut(id.as_str()) {
+            node.link_state_asked = Some(now);
+        }
+        self.send_to(id, &message::router_address(id), &Body::Lsr, None);
+    }
+
+    pub(super) fn handle_lsr(&mut self, link: ControlLink, header: &Header) {
+        self.learn(&header.id);
+        let body = Body::Lsu(LinkStateUpdate {
+            instance: Some(self.config.instance),
+            ls_seq: self.own.seq,
+            peers: self.own.peers.clone(),
+        });
+        self.send_to(
+            &header.id,
+            &message::router_address(&header.id),
+            &body,
+            Some(link),
+        );
+    }
+
+    pub(super) fn handle_lsu(&mut self, header: &Header, update: LinkStateUpdate, now: Instant) {
+        if !self.learn(&header.id) || !self.is_of_current_run(header, update.instance) {
+            return;
+        }
+        let Some(node) = self.nodes.get_mut(header.id.as_str()) else {
+            return;
+        };
+        node.version.get_or_insert(header.version);
+        if update.ls_seq <= node.link_state.seq {
+            return;
+        }
+        node.link_state.seq = update.ls_seq;
+        node.link_state.last_seen = Some(now);
+        let peers: Vec<RouterId> = update.peers.keys().cloned().collect();
+        node.link_state.peers = update.peers;
+        self.recompute_due = true;
+        // Peers that are news get an LSR as soon as the new paths lead to them.
+        for peer in &peers {
+            self.learn(peer);
+        }
+    }
+
+    /// Whether an LSU is not a leftover of the sender's previous run: those have higher sequence numbers than all that
+    /// follows. One from a later run than the known one is the first sign of a restart.
+    fn is_of_current_run(&mut self, header: &Header, instance: Option<i64>) -> bool {
+        let Some(instance) = instance else {
+            return true;
+        };
+        let known = self.nodes.get(header.id.as_str());
+        if known
+            .and_then(|node| node.instance)
+            .is_some_and(|known| instance < known)
+        {
+            return false;
+        }
+        self.identify(header, instance);
+        true
+    }
+
+    /// The part of the tick between HELLO and RA: ages, own link state, paths, requests. Returns whether the own link
+    /// state changed.
+    pub(super) fn maintain(&mut self, now: Instant) -> bool {
+        self.expire_neighbours(now);
+        self.expire_link_states(now);
+        self.forget_orphans();
+        if self.own_changed || self.recompute_due {
+            self.last_change = Some(now);
+            self.view_dirty = true;
+        }
+        let changed = std::mem::take(&mut self.own_changed);
+        if changed {
+            self.own.seq += 1;
+            self.routes_stale = true;
+        }
+        if std::mem::take(&mut self.recompute_due) {
+            self.routes_stale = true;
+        }
+        self.refresh_routes();
+        self.forget_unreachable(now);
+        self.send_requests(now);
+        changed
+    }
+
+    fn expire_link_states(&mut self, now: Instant) {
+        let max_age = self.config.remote_ls_max_age;
+        for (_, node) in self.nodes.iter_mut() {
+            let state = &mut node.link_state;
+            let expired = state
+                .last_seen
+                .is_none_or(|last| now.saturating_duration_since(last) > max_age);
+            if expired && !state.peers.is_empty() {
+                state.clear();
+                node.advertised = 0;
+                self.recompute_due = true;
+            }
+        }
+    }
+
+    /// Routers without link state, link, and mention in any other link state leave the tables.
+    fn forget_orphans(&mut self) {
+        let lonely =
+            |node: &super::node::Node| node.link_state.peers.is_empty() && node.link.is_none();
+        if !self.nodes.iter().any(|(_, node)| lonely(node)) {
+            return;
+        }
+        let mentioned: HashSet<RouterId> = self
+            .nodes
+            .iter()
+            .flat_map(|(_, node)| node.link_state.peers.keys().cloned())
+            .collect();
+        let mut orphans = Vec::new();
+        for (id, node) in self.nodes.iter_mut() {
+            if lonely(node) && !mentioned.contains(id) {
+                node.orphan_ticks += 1;
+                if node.orphan_ticks >= ORPHAN_TICKS {
+                    orphans.push(id.clone());
+                }
+            }
+        }
+        for id in orphans {
+            self.forget_addresses(&id);
+            self.nodes.remove(&id);
+            self.routes_stale = true;
+            self.output
+                .push_back(Output::Log(LogEvent::RouterForgotten { id }));
+        }
+    }
+
+    fn forget_unreachable(&mut self, now: Instant) {
+        let holdoff = self.config.unreachable_holdoff;
+        let gone: Vec<_> = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| {
+                node.unreachable_since
+                    .is_some_and(|since| now.saturating_duration_since(since) >= holdoff)
+            })
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in gone {
+            self.forget_addresses(&id);
+            if let Some(node) = self.nodes.get_mut(id.as_str()) {
+                node.unreachable_since = None;
+            }
+        }
+    }
+
+    /// LSR and MAR to routers that are reachable and of which something is missing.
+    ///
+    /// Requests get lost while routes change; they are repeated until they are answered.
+    fn send_requests(&mut self, now: Instant) {
+        let unanswered = |asked: Option<Instant>, patience| {
+            asked.is_none_or(|at| now.saturating_duration_since(at) >= patience)
+        };
+        let mut due = Vec::new();
+        for (id, node) in self.nodes.iter_mut().filter(|(_, node)| node.reachable) {
+            // Whoever is reachable has a neighbour, hence a link state with a number above 0.
+            let behind = node.link_state.seq < node.advertised.max(1);
+            let link_state = std::mem::take(&mut node.wants_link_state)
+                || behind && unanswered(node.link_state_asked, LSR_PATIENCE);
+            let behind = node.mobile_seq < node.advertised_mobile;
+            let addresses = behind && unanswered(node.addresses_asked, MAR_PATIENCE);
+            if link_state || addresses {
+                due.push((id.clone(), link_state, addresses));
+            }
+        }
+        for (id, link_state, addresses) in due {
+            if link_state {
+                self.send_lsr(&id, now);
+            }
+            if addresses {
+                self.send_mar(&id, now);
+            }
+        }
+    }
+
+    /// Recomputes paths if anything they depend on has changed.
+    pub(super) fn refresh_routes(&mut self) {
+        if !std::mem::take(&mut self.routes_stale) {
+            return;
+        }
+        let topology = Arc::new(Topology::new(
+            (&self.config.id, &self.own.peers),
+            self.nodes
+                .iter()
+                .map(|(id, node)| (id, &node.link_state.peers)),
+        ));
+        let mut routes = std::collections::BTreeMap::new();
+        for path in topology.paths() {
+            let Some(link) = self.own_link(path.next_hop) else {
+                continue;
+            };
+            let Some(node) = self.nodes.get(path.destination.as_str()) else {
+                continue;
+            };
+            routes.insert(
+                path.destination.clone(),
+                Route {
+                    link,
+                    next_hop: path.next_hop.clone(),
+                    cost: u32::try_from(path.cost).unwrap_or(u32::MAX),
+                    hops: path.hops,
+                    valid_origins: RouterSet::new(topology.clone(), path.position),
+                    index: node.index,
+                    neighbours: node.link_state.peers.keys().cloned().collect(),
+                    instance: node.instance.unwrap_or_default(),
+                    version: node.version.unwrap_or_default(),
+                    neighbour_link: node.link,
+                    is_neighbour: node.link.is_some(),
+                },
+            );
+        }
+        let now = self.now;
+        for (id, node) in self.nodes.iter_mut() {
+            let reachable = routes.contains_key(id);
+            if reachable {
+                node.unreachable_since = None;
+                node.orphan_ticks = 0;
+            } else if node.reachable {
+                node.unreachable_since = Some(now);
+            }
+            node.reachable = reachable;
+        }
+        self.topology = topology;
+        self.routes = Arc::new(routes);
+        self.view_dirty = true;
+        self.remote.all_dirty = true;
+    }
+
+    fn own_link(&self, neighbour: &RouterId) -> Option<ControlLink> {
+        self.nodes.get(neighbour.as_str())?.link
+    }
+}
+
+/// Whether an advertisement says more than another one of the same run of its router.
+fn is_news(ra: &RouterAdvertisement, last: &RouterAdvertisement) -> bool {
+    ra.ls_seq > last.ls_seq || ra.mobile_seq > last.mobile_seq
+}

@@ -1,0 +1,400 @@
+//! The interior routing protocol as a pure state machine: messages and time in, messages and routes out.
+//!
+//! It knows neither sockets nor clocks, and nothing of edge routers: their addresses are announced like local ones.
+//!
+//! ```text
+//!  link_up, link_down ─┐                              ┌─► Output::Send (own and forwarded messages)
+//!  receive ────────────┼─► Routing ── tick, 1/s ──────┼─► Output::ViewChanged ─► view(): RouteView
+//!  announce, withdraw ─┘   hello, link_state, mobile  └─► Output::NeighbourUp, …Down, DuplicateId, Log
+//! ```
+//!
+//! Behaviour is that of the C routers 2.4 to 3.5, with which it shares networks: HELLO finds neighbours ([`hello`]), RA,
+//! LSR and LSU spread link states ([`link_state`]), MAR and MAU spread addresses ([`mobile`]), and every router computes
+//! the same shortest paths from the same link states ([`path`]).
+//!
+//! Own links that come and go take effect on own routes at once; everything else is collected until the next tick.
+
+mod annotations;
+mod decode;
+mod encode;
+mod hello;
+mod link_state;
+mod message;
+mod mobile;
+mod node;
+mod path;
+mod types;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+pub use annotations::Annotations;
+pub use message::MessageError;
+pub use path::RouterSet;
+pub use types::{Config, ControlLink, LogEvent, Output, RouterId, Treatment};
+pub use view::{RemoteAddress, Route, RouteView};
+
+use decode::Envelope;
+use encode::Writer;
+use hello::Link;
+use message::{Body, Destination, Header, RouterAdvertisement};
+use mobile::{Local, Remote};
+use node::{LinkState, Nodes};
+use path::Topology;
+
+/// An advertisement that says no more than one flooded less than this ago is a copy.
+const FLOOD_MEMORY: Duration = Duration::from_secs(2);
+
+/// The state of one router in the routing protocol.
+///
+/// After every call take all of [`Self::poll`]: outputs wait in a queue that is bounded by what one call can cause only.
+pub struct Routing {
+    config: Config,
+    own_entry: Arc<str>,
+    /// Time of the last call that told it.
+    now: Instant,
+    links: BTreeMap<ControlLink, Link>,
+    nodes: Nodes,
+    /// Own link state; its peers are exactly the nodes with a link.
+    own: LinkState,
+    /// The own link state has changed since its sequence number was raised.
+    own_changed: bool,
+    /// A remote link state has changed: paths are recomputed with the next tick.
+    recompute_due: bool,
+    /// Own links have changed: paths are recomputed before they are used.
+    routes_stale: bool,
+    /// Routers heard of late, with the time.
+    hellos: BTreeMap<RouterId, Instant>,
+    last_hello: Option<Instant>,
+    last_ra: Option<Instant>,
+    last_change: Option<Instant>,
+    /// The last RA passed on of each run (id and instance) of a router, and when.
+    floods: HashMap<(RouterId, i64), (RouterAdvertisement, Instant)>,
+    local: Local,
+    remote: Remote,
+    topology: Arc<Topology>,
+    routes: Arc<BTreeMap<RouterId, Route>>,
+    view: Arc<RouteView>,
+    view_dirty: bool,
+    output: VecDeque<Output>,
+    duplicate_reported: Option<Instant>,
+    /// Routers for which there was no room; each is logged once.
+    warned: HashSet<RouterId>,
+    /// Routers with a newer protocol; each is logged once.
+    warned_version: HashSet<RouterId>,
+    many_warned: bool,
+}
+
+impl Routing {
+    /// A router without links. `now` is the time of the first tick at the earliest.
+    pub fn new(config: Config, now: Instant) -> Self {
+        let view = RouteView::empty(&config.id, config.instance);
+        Self {
+            own_entry: view.own_trace_entry.clone(),
+            now,
+            links: BTreeMap::new(),
+            nodes: Nodes::new(),
+            own: LinkState::default(),
+            own_changed: false,
+            recompute_due: false,
+            routes_stale: false,
+            hellos: BTreeMap::new(),
+            last_hello: None,
+            last_ra: None,
+            last_change: None,
+            floods: HashMap::new(),
+            local: Local::default(),
+            remote: Remote::default(),
+            topology: view.topology.clone(),
+            routes: Arc::default(),
+            view: Arc::new(view),
+            view_dirty: false,
+            output: VecDeque::new(),
+            duplicate_reported: None,
+            warned: HashSet::new(),
+            warned_version: HashSet::new(),
+            many_warned: false,
+            config,
+        }
+    }
+
+    /// Both control links of a connection are attached. `cost` is at least 1; a repeated call changes it.
+    pub fn link_up(&mut self, link: ControlLink, cost: u32, now: Instant) {
+        self.now = now;
+        let cost = cost.clamp(1, i32::MAX as u32);
+        match self.links.get_mut(&link) {
+            // The neighbour's next HELLO brings the new cost into the link state.
+            Some(known) => known.cost = cost,
+            None => {
+                self.links.insert(link, Link { cost, heard: None });
+                self.send_hello_on(link);
+            }
+        }
+    }
+
+    /// The connection is gone, and with it the neighbour: routes over it are replaced before the next output is taken.
+    pub fn link_down(&mut self, link: ControlLink, now: Instant) {
+        self.now = now;
+        self.links.remove(&link);
+        let neighbour = self
+            .nodes
+            .iter()
+            .find(|(_, node)| node.link == Some(link))
+            .map(|(id, _)| id.clone());
+        if let Some(id) = neighbour {
+            self.unbind(&id);
+        }
+    }
+
+    /// A message from the control link; `message` is the whole of its octets.
+    ///
+    /// Whatever is wrong with it is logged, nothing of it has an effect then. Messages on links that are not up are
+    /// ignored.
+    pub fn receive(&mut self, link: ControlLink, message: &Bytes, now: Instant) {
+        self.now = now;
+        if !self.links.contains_key(&link) {
+            return;
+        }
+        if let Err(error) = self.dispatch(link, message, now) {
+            self.output
+                .push_back(Output::Log(LogEvent::Malformed { link, error }));
+        }
+    }
+
+    /// To be called once a second.
+    pub fn tick(&mut self, now: Instant) {
+        self.now = now;
+        self.floods
+            .retain(|_, (_, at)| now.saturating_duration_since(*at) < FLOOD_MEMORY);
+        self.expire_hellos(now);
+        self.send_hello_if_due(now);
+        let ra_due = self.ra_is_due(now);
+        let link_state_changed = self.maintain(now);
+        // The MAU goes before the RA with its number, lest every router ask for what is on its way.
+        let addresses_changed = self.send_mau_if_changed();
+        if ra_due || link_state_changed || addresses_changed {
+            self.send_ra(now);
+        }
+    }
+
+    /// An address has a local destination. `key` with its class letter; `producers` is informational.
+    pub fn announce(&mut self, key: &str, treatment: Treatment, producers: u32) {
+        self.local.announce(key, treatment, producers, None);
+    }
+
+    /// Like [`Self::announce`], for an address whose destinations all lie in one edge mesh.
+    pub fn announce_in_mesh(
+        &mut self,
+        key: &str,
+        treatment: Treatment,
+        producers: u32,
+        mesh: &str,
+    ) {
+        self.local.announce(key, treatment, producers, Some(mesh));
+    }
+
+    /// The address has no local destination any more.
+    pub fn withdraw(&mut self, key: &str) {
+        self.local.withdraw(key);
+    }
+
+    /// The next thing to do; `None`: nothing until the next call of another method.
+    pub fn poll(&mut self) -> Option<Output> {
+        if let Some(output) = self.output.pop_front() {
+            return Some(output);
+        }
+        self.refresh_routes();
+        self.refresh_view().then_some(Output::ViewChanged)
+    }
+
+    /// Routes and remote addresses, as of the last [`Output::ViewChanged`].
+    pub fn view(&self) -> Arc<RouteView> {
+        self.view.clone()
+    }
+
+    fn refresh_view(&mut self) -> bool {
+        if !self.view_dirty && !self.remote.is_dirty() {
+            return false;
+        }
+        self.view_dirty = false;
+        let mut addresses = self.view.addresses.clone();
+        let routes = self.routes.clone();
+        self.remote
+            .refresh(&mut addresses, |id| routes.get(id).map(|route| route.cost));
+        self.view = Arc::new(RouteView {
+            id: self.config.id.clone(),
+            own_trace_entry: self.own_entry.clone(),
+            instance: self.config.instance,
+            routers: routes,
+            addresses,
+            radius: self.topology.radius(),
+            neighbours: self.own.peers.keys().cloned().collect(),
+            last_topology_change: self.last_change,
+            topology: self.topology.clone(),
+        });
+        true
+    }
+
+    fn dispatch(
+        &mut self,
+        link: ControlLink,
+        message: &Bytes,
+        now: Instant,
+    ) -> Result<(), MessageError> {
+        let (annotations, rest) = Annotations::split(message)?;
+        let annotations = annotations.unwrap_or_default();
+        let envelope = Envelope::decode(&rest)?;
+        let Some(address) = annotations.to_override.as_deref().or(envelope.to()) else {
+            return Err(MessageError::NoAddress);
+        };
+        let Some(destination) = Destination::parse(address) else {
+            return Err(MessageError::Address(address.chars().take(128).collect()));
+        };
+        self.refresh_routes();
+        // A message that has been here before, be it one of our own, has nothing new.
+        let looped = annotations.traced(self.config.id.as_str());
+        match destination {
+            Destination::Router(id) if id != self.config.id.as_str() => {
+                if let Some(next) = self.link_to(id).filter(|next| !looped && *next != link) {
+                    self.forward(&[next], &annotations, &rest);
+                }
+                return Ok(());
+            }
+            Destination::Multicast if !looped => self.forward_multicast(link, &annotations, &rest),
+            _ => {}
+        }
+        let (header, body) = envelope.control()?;
+        if header.id == self.config.id {
+            let instance = match &body {
+                Body::Hello(hello) => hello.instance,
+                Body::Ra(ra) => ra.instance,
+                _ => self.config.instance,
+            };
+            if instance != self.config.instance {
+                self.report_duplicate(now);
+            }
+            return Ok(());
+        }
+        if let (Destination::Flood, Body::Ra(ra), false) = (&destination, &body, looped) {
+            self.flood(link, &header, ra, &annotations, &rest);
+        }
+        if self.understands(&header, &body) {
+            self.handle(link, &destination, &header, body, now)?;
+        }
+        Ok(())
+    }
+
+    fn handle(
+        &mut self,
+        link: ControlLink,
+        destination: &Destination<'_>,
+        header: &Header,
+        body: Body,
+        now: Instant,
+    ) -> Result<(), MessageError> {
+        match (destination, body) {
+            (Destination::Hello, Body::Hello(hello)) => {
+                self.handle_hello(link, header, &hello, now);
+            }
+            // A HELLO that was forwarded says nothing about this link.
+            (Destination::Hello, _) | (_, Body::Hello(_)) => {
+                return Err(MessageError::Opcode("HELLO".to_owned()));
+            }
+            (_, Body::Ra(ra)) => self.handle_ra(header, &ra, now),
+            (_, Body::Lsr) => self.handle_lsr(link, header),
+            (_, Body::Lsu(update)) => self.handle_lsu(header, update, now),
+            (_, Body::Mar { have_seq }) => self.handle_mar(link, header, have_seq),
+            (_, Body::Mau { mobile_seq, change }) => {
+                self.handle_mau(header, mobile_seq, change, now);
+            }
+        }
+        Ok(())
+    }
+
+    fn understands(&mut self, header: &Header, body: &Body) -> bool {
+        let understood = header.version <= body.newest_version();
+        if !understood
+            && self.warned_version.len() < self.config.max_routers
+            && self.warned_version.insert(header.id.clone())
+        {
+            let event = LogEvent::UnsupportedVersion {
+                id: header.id.clone(),
+                version: header.version,
+            };
+            self.output.push_back(Output::Log(event));
+        }
+        understood
+    }
+
+    /// The control link on the way to a router. A neighbour is reached directly before paths know of it.
+    fn link_to(&self, id: &str) -> Option<ControlLink> {
+        match self.routes.get(id) {
+            Some(route) => Some(route.link),
+            None => self.nodes.get(id)?.link,
+        }
+    }
+
+    /// Sends an own message to a router, over `fallback` if it has no route.
+    fn send_to(
+        &mut self,
+        id: &RouterId,
+        address: &str,
+        body: &Body,
+        fallback: Option<ControlLink>,
+    ) {
+        self.refresh_routes();
+        if let Some(link) = self.link_to(id.as_str()).or(fallback) {
+            let message = message::encode(&self.config.id, address, body);
+            self.output.push_back(Output::Send { link, message });
+        }
+    }
+
+    fn forward_multicast(&mut self, from: ControlLink, annotations: &Annotations, rest: &[u8]) {
+        let ingress = annotations.ingress.as_deref();
+        let links = view::multicast(&self.topology, self.routes.values(), ingress, |id| {
+            annotations.traced(id)
+        });
+        let targets: Vec<_> = links.into_iter().filter(|link| *link != from).collect();
+        self.forward(&targets, annotations, rest);
+    }
+
+    /// Sends someone else's message on, with this router added to its trace.
+    fn forward(&mut self, targets: &[ControlLink], annotations: &Annotations, rest: &[u8]) {
+        if targets.is_empty() {
+            return;
+        }
+        let mut writer = Writer::default();
+        annotations.write_next(&self.own_entry, &mut writer);
+        writer.raw(rest);
+        let message = writer.finish();
+        for link in targets {
+            self.output.push_back(Output::Send {
+                link: *link,
+                message: message.clone(),
+            });
+        }
+    }
+}
+
+impl std::fmt::Debug for Routing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Routing")
+            .field("id", &self.config.id)
+            .field("links", &self.links)
+            .field("routers", &self.nodes.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a period has passed. Ticks come a little early at times: a tenth of a second must not cost a whole one.
+fn is_due(last: Option<Instant>, interval: Duration, now: Instant) -> bool {
+    const EARLY: Duration = Duration::from_millis(100);
+    last.is_none_or(|last| now.saturating_duration_since(last) + EARLY >= interval)
+}

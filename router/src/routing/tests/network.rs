@@ -1,0 +1,447 @@
+//! A network of routers in one thread with virtual time: delay, loss, partitions, restarts; the same seed gives the
+//! same run.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::super::{Config, ControlLink, Output, RouteView, Routing};
+use super::id;
+
+/// SplitMix64.
+pub(super) struct Random(pub(super) u64);
+
+impl Random {
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut value = self.0;
+        value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        value ^ (value >> 31)
+    }
+
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+}
+
+struct Router {
+    routing: Routing,
+    next_tick: Instant,
+    instance: i64,
+    /// Addresses announced again after a restart.
+    keys: Vec<String>,
+    events: Vec<String>,
+}
+
+struct Wire {
+    ends: [usize; 2],
+    cost: u32,
+    /// Both ends know that the link is up.
+    up: bool,
+    /// Octets get lost without anyone knowing.
+    silent: bool,
+}
+
+pub(super) struct Network {
+    now: Instant,
+    start: Instant,
+    names: Vec<String>,
+    routers: Vec<Router>,
+    wires: Vec<Wire>,
+    /// Arrival time and order of sending → wire, receiving end, epoch of the wire, message.
+    flying: BTreeMap<(Instant, u64), (usize, usize, u64, Bytes)>,
+    /// Counts ups and downs of each wire: what flew before a cut does not arrive after it.
+    epochs: Vec<u64>,
+    sent: u64,
+    random: Random,
+    pub(super) delay: Duration,
+    pub(super) loss_percent: u64,
+    pub(super) limit: usize,
+}
+
+impl Network {
+    pub(super) fn new(seed: u64) -> Self {
+        let now = Instant::now();
+        Self {
+            now,
+            start: now,
+            names: Vec::new(),
+            routers: Vec::new(),
+            wires: Vec::new(),
+            flying: BTreeMap::new(),
+            epochs: Vec::new(),
+            sent: 0,
+            random: Random(seed),
+            delay: Duration::from_millis(2),
+            loss_percent: 0,
+            limit: 1000,
+        }
+    }
+
+    /// Routers `names` linked as `edges` (positions and cost) say.
+    pub(super) fn of(seed: u64, count: usize, edges: &[(usize, usize, u32)]) -> Self {
+        let mut network = Self::new(seed);
+        for number in 0..count {
+            network.add(&format!("r{number:03}"));
+        }
+        for (a, b, cost) in edges {
+            network.connect(*a, *b, *cost);
+        }
+        network
+    }
+
+    pub(super) fn ring(seed: u64, count: usize) -> Self {
+        let edges: Vec<_> = (0..count)
+            .map(|number| (number, (number + 1) % count, 1))
+            .collect();
+        Self::of(seed, count, &edges)
+    }
+
+    pub(super) fn chain(seed: u64, count: usize) -> Self {
+        let edges: Vec<_> = (1..count).map(|number| (number - 1, number, 1)).collect();
+        Self::of(seed, count, &edges)
+    }
+
+    pub(super) fn add(&mut self, name: &str) -> usize {
+        let instance = 1_700_000_000 + self.routers.len() as i64;
+        let phase = Duration::from_millis(self.random.below(1000));
+        let mut config = Config::new(id(name), instance);
+        config.max_routers = self.limit;
+        self.routers.push(Router {
+            routing: Routing::new(config, self.now),
+            next_tick: self.now + phase,
+            instance,
+            keys: Vec::new(),
+            events: Vec::new(),
+        });
+        self.names.push(name.to_owned());
+        self.routers.len() - 1
+    }
+
+    pub(super) fn connect(&mut self, a: usize, b: usize, cost: u32) -> usize {
+        self.wires.push(Wire {
+            ends: [a, b],
+            cost,
+            up: false,
+            silent: false,
+        });
+        self.epochs.push(0);
+        self.raise(self.wires.len() - 1);
+        self.wires.len() - 1
+    }
+
+    pub(super) fn wire_between(&self, a: usize, b: usize) -> usize {
+        self.wires
+            .iter()
+            .position(|wire| wire.ends == [a, b] || wire.ends == [b, a])
+            .expect("these are linked")
+    }
+
+    /// The link comes up at both ends.
+    pub(super) fn raise(&mut self, wire: usize) {
+        self.epochs[wire] += 1;
+        self.wires[wire].up = true;
+        self.wires[wire].silent = false;
+        for end in self.wires[wire].ends {
+            let link = ControlLink(wire as u64);
+            self.routers[end]
+                .routing
+                .link_up(link, self.wires[wire].cost, self.now);
+            self.drain(end);
+        }
+    }
+
+    /// The link goes down and both ends notice.
+    pub(super) fn cut(&mut self, wire: usize) {
+        self.epochs[wire] += 1;
+        self.wires[wire].up = false;
+        for end in self.wires[wire].ends {
+            self.routers[end]
+                .routing
+                .link_down(ControlLink(wire as u64), self.now);
+            self.drain(end);
+        }
+    }
+
+    /// The link swallows everything from now on.
+    pub(super) fn silence(&mut self, wire: usize, silent: bool) {
+        self.wires[wire].silent = silent;
+    }
+
+    /// The process ends and a new one starts at once; neighbours see connections close and open.
+    pub(super) fn restart(&mut self, number: usize) {
+        let wires: Vec<_> = (0..self.wires.len())
+            .filter(|wire| self.wires[*wire].up && self.wires[*wire].ends.contains(&number))
+            .collect();
+        for wire in &wires {
+            self.cut(*wire);
+        }
+        let router = &mut self.routers[number];
+        router.instance += 1000;
+        let mut config = Config::new(id(&self.names[number]), router.instance);
+        config.max_routers = self.limit;
+        router.routing = Routing::new(config, self.now);
+        for key in router.keys.clone() {
+            self.announce(number, &key);
+        }
+        for wire in wires {
+            self.raise(wire);
+        }
+    }
+
+    pub(super) fn announce(&mut self, number: usize, key: &str) {
+        let router = &mut self.routers[number];
+        router
+            .routing
+            .announce(key, super::super::Treatment::Multicast, 0);
+        if !router.keys.iter().any(|known| known == key) {
+            router.keys.push(key.to_owned());
+        }
+    }
+
+    pub(super) fn withdraw(&mut self, number: usize, key: &str) {
+        self.routers[number].routing.withdraw(key);
+        self.routers[number].keys.retain(|known| known != key);
+    }
+
+    fn drain(&mut self, number: usize) {
+        while let Some(output) = self.routers[number].routing.poll() {
+            match output {
+                Output::Send { link, message } => self.send(number, link.0 as usize, message),
+                Output::ViewChanged => {}
+                Output::Log(event) => self.routers[number].events.push(event.to_string()),
+                other => self.routers[number].events.push(format!("{other:?}")),
+            }
+        }
+    }
+
+    fn send(&mut self, from: usize, wire: usize, message: Bytes) {
+        self.sent += 1;
+        let Wire {
+            ends, up, silent, ..
+        } = &self.wires[wire];
+        if !up || *silent || self.random.below(100) < self.loss_percent {
+            return;
+        }
+        let to = if ends[0] == from { ends[1] } else { ends[0] };
+        self.flying.insert(
+            (self.now + self.delay, self.sent),
+            (wire, to, self.epochs[wire], message),
+        );
+    }
+
+    pub(super) fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            let tick = self
+                .routers
+                .iter()
+                .enumerate()
+                .map(|(number, router)| (router.next_tick, number))
+                .min();
+            let Some((tick, number)) = tick else { return };
+            let arrival = self.flying.first_key_value().map(|((at, _), _)| *at);
+            let next = arrival.map_or(tick, |at| at.min(tick));
+            if next > end {
+                break;
+            }
+            self.now = next;
+            if arrival.is_some_and(|at| at <= tick) {
+                let Some((_, (wire, to, epoch, message))) = self.flying.pop_first() else {
+                    break;
+                };
+                if self.epochs[wire] == epoch && !self.wires[wire].silent {
+                    self.routers[to]
+                        .routing
+                        .receive(ControlLink(wire as u64), &message, self.now);
+                    self.drain(to);
+                }
+            } else {
+                self.routers[number].next_tick += Duration::from_secs(1);
+                self.routers[number].routing.tick(self.now);
+                self.drain(number);
+            }
+        }
+        self.now = end;
+    }
+
+    /// Runs until the condition holds; returns how long that took. Fails after `limit`.
+    pub(super) fn run_until(
+        &mut self,
+        limit: Duration,
+        condition: impl Fn(&Self) -> bool,
+    ) -> Duration {
+        let start = self.now;
+        while !condition(self) {
+            assert!(
+                self.now - start < limit,
+                "no agreement after {limit:?}: {}",
+                self.complaints().join("; ")
+            );
+            self.run(Duration::from_millis(50));
+        }
+        self.now - start
+    }
+
+    pub(super) fn view(&self, number: usize) -> std::sync::Arc<RouteView> {
+        self.routers[number].routing.view()
+    }
+
+    pub(super) fn take_events(&mut self, number: usize) -> Vec<String> {
+        std::mem::take(&mut self.routers[number].events)
+    }
+
+    pub(super) fn messages_sent(&self) -> u64 {
+        self.sent
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.now - self.start
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.routers.len()
+    }
+
+    pub(super) fn wires(&self) -> usize {
+        self.wires.len()
+    }
+
+    pub(super) fn name(&self, number: usize) -> &str {
+        &self.names[number]
+    }
+
+    /// Costs of the cheapest paths from `root` over links that are up.
+    fn true_costs(&self, root: usize) -> BTreeMap<usize, u32> {
+        let mut costs = BTreeMap::from([(root, 0)]);
+        loop {
+            let mut changed = false;
+            for wire in self.wires.iter().filter(|wire| wire.up && !wire.silent) {
+                for (from, to) in [(wire.ends[0], wire.ends[1]), (wire.ends[1], wire.ends[0])] {
+                    if let Some(cost) = costs.get(&from).map(|cost| cost + wire.cost)
+                        && costs.get(&to).is_none_or(|known| cost < *known)
+                    {
+                        costs.insert(to, cost);
+                        changed = true;
+                    }
+                }
+            }
+            if !changed {
+                costs.remove(&root);
+                return costs;
+            }
+        }
+    }
+
+    fn true_neighbours(&self, number: usize) -> Vec<&str> {
+        let up = self.wires.iter().filter(|wire| wire.up && !wire.silent);
+        let mut names: Vec<_> = up
+            .filter_map(|wire| match wire.ends {
+                [a, b] if a == number => Some(self.name(b)),
+                [a, b] if b == number => Some(self.name(a)),
+                _ => None,
+            })
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// What still differs between the routers' views and the truth.
+    pub(super) fn complaints(&self) -> Vec<String> {
+        let mut complaints = Vec::new();
+        for number in 0..self.routers.len() {
+            let view = self.view(number);
+            let truth = self.true_costs(number);
+            let costs: BTreeMap<&str, u32> = truth
+                .iter()
+                .map(|(to, cost)| (self.name(*to), *cost))
+                .collect();
+            let found: BTreeMap<&str, u32> = view
+                .routers
+                .iter()
+                .map(|(id, route)| (id.as_str(), route.cost))
+                .collect();
+            if costs != found {
+                complaints.push(format!(
+                    "{} routes {found:?} instead of {costs:?}",
+                    self.name(number)
+                ));
+            }
+            for (to, route) in view.routers.iter() {
+                let position = self.names.iter().position(|name| name == to.as_str());
+                let truth = position
+                    .map(|position| self.true_neighbours(position))
+                    .unwrap_or_default();
+                let found: Vec<&str> = route
+                    .neighbours
+                    .iter()
+                    .map(super::super::RouterId::as_str)
+                    .collect();
+                if found != truth {
+                    complaints.push(format!(
+                        "{} links {to} to {found:?}, not {truth:?}",
+                        self.name(number)
+                    ));
+                }
+            }
+            let mut expected: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+            for to in truth.keys() {
+                for key in &self.routers[*to].keys {
+                    expected.entry(key).or_default().push(self.name(*to));
+                }
+            }
+            let mut addresses: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+            for (key, address) in &view.addresses {
+                let mut routers: Vec<_> = address
+                    .routers
+                    .iter()
+                    .map(super::super::RouterId::as_str)
+                    .collect();
+                routers.sort_unstable();
+                addresses.insert(key, routers);
+            }
+            if expected != addresses {
+                complaints.push(format!(
+                    "{} has addresses {addresses:?}, not {expected:?}",
+                    self.name(number)
+                ));
+            }
+        }
+        complaints
+    }
+
+    /// Every view is the truth.
+    pub(super) fn agrees(&self) -> bool {
+        self.complaints().is_empty()
+    }
+
+    /// Sends a multicast from a router the way the data path does; returns the copies each announcing router got.
+    pub(super) fn multicast(&self, origin: usize, key: &str) -> BTreeMap<usize, usize> {
+        let mut copies = BTreeMap::new();
+        let mut pending = vec![(origin, Vec::<String>::new())];
+        let ingress = format!("0/{}", self.name(origin));
+        while let Some((at, mut trace)) = pending.pop() {
+            if self.routers[at].keys.iter().any(|known| known == key) {
+                *copies.entry(at).or_default() += 1;
+            }
+            let view = self.view(at);
+            assert!(
+                trace.len() <= view.radius as usize + 1,
+                "{trace:?} is longer than the radius of {}",
+                self.name(at)
+            );
+            let entries: Vec<&str> = trace.iter().map(String::as_str).collect();
+            let links =
+                view.multicast_links(key, (at != origin).then_some(ingress.as_str()), &entries);
+            trace.push(view.own_trace_entry.to_string());
+            for link in links {
+                let ends = self.wires[link.0 as usize].ends;
+                let next = if ends[0] == at { ends[1] } else { ends[0] };
+                pending.push((next, trace.clone()));
+            }
+        }
+        copies
+    }
+}

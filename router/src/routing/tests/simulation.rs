@@ -1,0 +1,282 @@
+//! Whole networks: convergence, failures, and the trees of multicast.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::network::{Network, Random};
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// One copy for each of the routers that announce `key`, from wherever it is sent.
+fn assert_multicast(network: &Network, key: &str, at: &[usize]) {
+    let expected: BTreeMap<usize, usize> = at.iter().map(|number| (*number, 1)).collect();
+    for origin in 0..network.count() {
+        assert_eq!(
+            network.multicast(origin, key),
+            expected,
+            "from {}",
+            network.name(origin)
+        );
+    }
+}
+
+#[test]
+fn two_routers_find_each_other_within_a_tick() {
+    let mut network = Network::chain(1, 2);
+    network.announce(0, "Mq");
+    network.announce(1, "Mz");
+    network.run_until(seconds(3), Network::agrees);
+}
+
+#[test]
+fn chains_and_rings_converge() {
+    for count in [4, 8] {
+        for (kind, mut network) in [
+            ("chain", Network::chain(2, count)),
+            ("ring", Network::ring(3, count)),
+        ] {
+            network.announce(0, "Mmc");
+            network.announce(count - 1, "Mmc");
+            let took = network.run_until(seconds(3 + count as u64), Network::agrees);
+            assert!(
+                took <= seconds(2 + count as u64),
+                "{kind} of {count} took {took:?}"
+            );
+            assert_multicast(&network, "Mmc", &[0, count - 1]);
+        }
+    }
+}
+
+#[test]
+fn a_cut_link_is_routed_around_and_comes_back() {
+    let mut network = Network::ring(4, 6);
+    network.announce(3, "Mmc");
+    network.run_until(seconds(10), Network::agrees);
+    let wire = network.wire_between(0, 1);
+    network.cut(wire);
+    let took = network.run_until(seconds(5), Network::agrees);
+    assert!(took <= seconds(4), "{took:?}");
+    assert_multicast(&network, "Mmc", &[3]);
+    network.raise(wire);
+    network.run_until(seconds(6), Network::agrees);
+    assert_multicast(&network, "Mmc", &[3]);
+}
+
+#[test]
+fn a_link_that_is_silently_dead_is_noticed_by_hello() {
+    let mut network = Network::ring(5, 5);
+    network.run_until(seconds(10), Network::agrees);
+    let wire = network.wire_between(2, 3);
+    network.silence(wire, true);
+    let took = network.run_until(seconds(8), Network::agrees);
+    assert!(took >= seconds(3), "{took:?}");
+    network.silence(wire, false);
+    network.run_until(seconds(8), Network::agrees);
+}
+
+#[test]
+fn partitions_heal_whatever_happened_meanwhile() {
+    for pause in [1, 10, 90] {
+        let mut network = Network::chain(6, 6);
+        network.announce(0, "Mold");
+        network.announce(5, "Mq");
+        network.run_until(seconds(12), Network::agrees);
+        let wire = network.wire_between(2, 3);
+        network.cut(wire);
+        network.run_until(seconds(5), Network::agrees);
+        network.withdraw(0, "Mold");
+        network.announce(1, "Mnew");
+        network.announce(4, "Mq");
+        network.run(seconds(pause));
+        network.raise(wire);
+        network.run_until(seconds(15), Network::agrees);
+        assert_multicast(&network, "Mq", &[4, 5]);
+    }
+}
+
+#[test]
+fn a_restarted_router_is_known_anew() {
+    let mut network = Network::chain(7, 5);
+    for number in 0..5 {
+        network.announce(number, "Mmc");
+    }
+    // High sequence numbers in the first life, so that those of the second are old without the instance.
+    for round in 0..6 {
+        network.announce(2, &format!("Mround{round}"));
+        network.run(seconds(2));
+        network.withdraw(2, &format!("Mround{round}"));
+        network.run(seconds(2));
+    }
+    network.run_until(seconds(12), Network::agrees);
+    network.take_events(0);
+    network.restart(2);
+    network.announce(2, "Mround9");
+    network.run_until(seconds(15), Network::agrees);
+    assert!(
+        network
+            .take_events(0)
+            .contains(&"router r002 has restarted".to_owned())
+    );
+    assert_multicast(&network, "Mmc", &[0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn lost_messages_delay_but_do_not_prevent_agreement() {
+    let mut network = Network::of(
+        8,
+        6,
+        &[
+            (0, 1, 1),
+            (1, 2, 2),
+            (2, 3, 1),
+            (3, 0, 1),
+            (1, 4, 1),
+            (4, 5, 3),
+        ],
+    );
+    network.loss_percent = 15;
+    for number in 0..6 {
+        network.announce(number, &format!("Mq{number}"));
+    }
+    network.run(seconds(20));
+    for number in 0..6 {
+        network.announce(number, &format!("Mz{number}"));
+        network.run(seconds(1));
+        network.withdraw(number, &format!("Mq{number}"));
+        network.run(seconds(1));
+    }
+    // At this loss neighbours expire now and then; between two such events everyone agrees.
+    network.run_until(seconds(300), Network::agrees);
+    network.loss_percent = 0;
+    network.run(seconds(8));
+    network.run_until(seconds(40), Network::agrees);
+}
+
+#[test]
+fn slow_links_converge() {
+    let mut network = Network::ring(9, 5);
+    network.delay = Duration::from_millis(400);
+    network.announce(1, "Mmc");
+    network.run_until(seconds(20), Network::agrees);
+    network.run(seconds(30));
+    assert!(network.agrees(), "and stay so: {:?}", network.complaints());
+}
+
+#[test]
+fn a_quiet_network_sends_little() {
+    // Twelve routers, all linked to each other: 66 links.
+    let edges: Vec<_> = (0..12)
+        .flat_map(|a| (a + 1..12).map(move |b| (a, b, 1)))
+        .collect();
+    let mut network = Network::of(10, 12, &edges);
+    network.run_until(seconds(10), Network::agrees);
+    network.run(seconds(20));
+    let before = network.messages_sent();
+    network.run(seconds(60));
+    let per_second = (network.messages_sent() - before) / 60;
+    // HELLO is 132 a second. An advertisement crosses each link at most twice: 12 × 132 in 30 seconds.
+    assert!(
+        per_second <= 132 + 12 * 132 / 30 + 5,
+        "{per_second} messages a second"
+    );
+    assert!(network.elapsed() > seconds(80));
+}
+
+#[test]
+fn two_routers_with_one_id_are_reported() {
+    let mut network = Network::chain(11, 3);
+    network.run_until(seconds(8), Network::agrees);
+    let twin = network.add("r000");
+    network.connect(2, twin, 1);
+    network.run(seconds(8));
+    let reports = network
+        .take_events(twin)
+        .iter()
+        .filter(|event| event.starts_with("DuplicateId"))
+        .count();
+    assert!((1..=2).contains(&reports), "{reports}");
+    assert!(
+        network
+            .take_events(0)
+            .iter()
+            .any(|event| event.starts_with("DuplicateId"))
+    );
+}
+
+#[test]
+fn fifty_routers_agree() {
+    let mut network = random_network(12, 50, 30);
+    network.announce(25, "Mmc");
+    network.announce(49, "Mmc");
+    network.announce(0, "Mmc");
+    network.run(seconds(8));
+    network.run_until(seconds(20), Network::agrees);
+    assert_multicast(&network, "Mmc", &[0, 25, 49]);
+}
+
+/// A random tree with up to `extra` links more, costs 1 to 3.
+fn random_network(seed: u64, count: usize, extra: usize) -> Network {
+    let mut random = Random(seed);
+    let mut edges: Vec<(usize, usize, u32)> = (1..count)
+        .map(|number| {
+            (
+                random.below(number as u64) as usize,
+                number,
+                1 + random.below(3) as u32,
+            )
+        })
+        .collect();
+    for _ in 0..extra {
+        let (a, b) = (
+            random.below(count as u64) as usize,
+            random.below(count as u64) as usize,
+        );
+        if a != b
+            && !edges
+                .iter()
+                .any(|(c, d, _)| (*c, *d) == (a, b) || (*c, *d) == (b, a))
+        {
+            edges.push((a, b, 1 + random.below(3) as u32));
+        }
+    }
+    Network::of(seed, count, &edges)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn random_networks_survive_random_events(seed: u64, count in 3usize..9, extra in 0usize..6) {
+        let mut network = random_network(seed, count, extra);
+        let mut random = Random(!seed);
+        let mut down = Vec::new();
+        for step in 0..8 {
+            match random.below(5) {
+                0 => {
+                    let wire = random.below(network.wires() as u64) as usize;
+                    if !down.contains(&wire) {
+                        network.cut(wire);
+                        down.push(wire);
+                    }
+                }
+                1 => network.restart(random.below(count as u64) as usize),
+                2 if !down.is_empty() => network.raise(down.swap_remove(0)),
+                3 => network.withdraw(random.below(count as u64) as usize, "Mmc"),
+                _ => network.announce(random.below(count as u64) as usize, if step % 2 == 0 { "Mmc" } else { "Hedge" }),
+            }
+            network.run(Duration::from_millis(random.below(4000)));
+        }
+        for wire in down {
+            network.raise(wire);
+        }
+        (0..count).step_by(2).for_each(|number| network.announce(number, "Mmc"));
+        (1..count).step_by(2).for_each(|number| network.withdraw(number, "Mmc"));
+        network.run_until(seconds(30), Network::agrees);
+        let announcers: Vec<_> = (0..count).step_by(2).collect();
+        assert_multicast(&network, "Mmc", &announcers);
+    }
+}

@@ -1,0 +1,143 @@
+//! Start and end of a site's controller, its guard and its native router.
+//!
+//! | lock in `run/` | held by |
+//! |---|---|
+//! | `controller.lock` | the controller |
+//! | `guard.lock` | the controller's guard: each of the two starts the other again |
+//! | `router.lock` | the router of a `linux` site, whoever its parent is |
+//!
+//! The file `run/stopping` tells the two not to start anything any more.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use model::name::Namespace;
+use model::paths::{Paths, SitePaths};
+use tokio::time::Instant;
+
+use crate::native::{self, Detached};
+
+use super::context::Context;
+use super::error::SiteError;
+
+/// How long a controller may take to hold its lock.
+const START: Duration = Duration::from_secs(10);
+/// A router lets flows end for eight seconds; its controller waits for it.
+const CONTROLLER_GRACE: Duration = Duration::from_secs(12);
+const ROUTER_GRACE: Duration = Duration::from_secs(10);
+const GUARD_GRACE: Duration = Duration::from_secs(2);
+
+/// The lock of the controller's guard.
+pub fn guard_lock(paths: &SitePaths) -> PathBuf {
+    paths.run_dir().join("guard.lock")
+}
+
+/// While this file exists, nothing of the site is started again.
+pub fn stop_marker(paths: &SitePaths) -> PathBuf {
+    paths.run_dir().join("stopping")
+}
+
+/// Arguments of this binary for the controller of a site. The user's directories are named only where the
+/// environment, which the process inherits, does not lead to the same ones.
+pub fn controller_arguments(paths: &Paths, namespace: &Namespace, guard: bool) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec![
+        "controller".into(),
+        "--namespace".into(),
+        namespace.as_str().into(),
+    ];
+    if guard {
+        arguments.push("--guard".into());
+    }
+    let same = Paths::from_env().is_ok_and(|from_env| {
+        from_env.data_home == paths.data_home
+            && from_env.config_home == paths.config_home
+            && from_env.runtime_dir == paths.runtime_dir
+    });
+    if !same {
+        for (flag, directory) in [
+            ("--data-home", &paths.data_home),
+            ("--config-home", &paths.config_home),
+            ("--runtime-dir", &paths.runtime_dir),
+        ] {
+            arguments.push(flag.into());
+            arguments.push(directory.into());
+        }
+    }
+    arguments
+}
+
+/// Whether the site's controller lives.
+///
+/// # Errors
+/// When its lock file can't be opened.
+pub fn is_running(paths: &SitePaths) -> Result<bool, SiteError> {
+    Ok(native::is_held(&paths.controller_lock())?)
+}
+
+/// Starts the controller unless it runs, and waits until it holds its lock.
+///
+/// # Errors
+/// [`SiteError::Controller`] with the end of its log.
+pub(crate) async fn start(ctx: &Context, paths: &SitePaths) -> Result<(), SiteError> {
+    const STEP: Duration = Duration::from_millis(20);
+    let marker = stop_marker(paths);
+    super::recover::remove_path(&marker)
+        .map_err(SiteError::io(format!("remove {}", marker.display())))?;
+    if is_running(paths)? {
+        return Ok(());
+    }
+    let failed = |reason: String| SiteError::Controller {
+        reason,
+        log: native::log_tail(&paths.controller_log(), 10),
+    };
+    let mut process = native::spawn_detached(&Detached {
+        program: ctx.controller_program().to_owned(),
+        arguments: controller_arguments(&ctx.paths, &ctx.namespace, false),
+        log: paths.controller_log(),
+        directory: ctx.paths.data_home.clone(),
+    })
+    .map_err(|error| failed(format!("{}: {error}", ctx.controller_program().display())))?;
+    let deadline = Instant::now() + START;
+    while !is_running(paths)? {
+        if let Some(status) = process.ended() {
+            // another one was faster, or it could not start
+            if is_running(paths)? {
+                return Ok(());
+            }
+            return Err(failed(format!("it ended at once ({status})")));
+        }
+        if Instant::now() >= deadline {
+            return Err(failed(format!("no sign of it for {START:?}")));
+        }
+        ctx.check_cancelled()?;
+        tokio::time::sleep(STEP).await;
+    }
+    Ok(())
+}
+
+/// Ends the controller, its guard and the native router, and returns when none of them lives.
+///
+/// # Errors
+/// Names the process that can't be ended.
+pub(crate) async fn stop(paths: &SitePaths) -> Result<(), SiteError> {
+    if !paths.run_dir().exists() {
+        return Ok(());
+    }
+    let marker = stop_marker(paths);
+    match fs::write(&marker, "") {
+        Ok(()) => {}
+        // stopping works on a full disk too; a guard that saw no marker is ended in the second round
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
+        Err(error) => return Err(SiteError::io(format!("write {}", marker.display()))(error)),
+    }
+    // twice: one of the pair may have been starting the other while the first round ended it
+    for _ in 0..2 {
+        native::end_holder(&paths.controller_lock(), CONTROLLER_GRACE).await?;
+        native::end_holder(&guard_lock(paths), GUARD_GRACE).await?;
+        native::end_holder(&paths.router_lock(), ROUTER_GRACE).await?;
+    }
+    Ok(())
+}

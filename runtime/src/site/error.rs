@@ -1,0 +1,243 @@
+//! What can go wrong with a site. Each variant names the thing, the reason and, in [`SiteError::remedy`],
+//! what to do next.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use model::name::{LinkName, Namespace, ServiceName, SiteName};
+use model::platform::Platform;
+use thiserror::Error;
+
+use crate::engine::EngineError;
+use crate::host::PortError;
+use crate::native::{EndError, Holder, LockError};
+
+use super::access::AccessError;
+
+/// Any cause from another crate.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+#[derive(Debug, Error)]
+pub enum SiteError {
+    // ---- the site as a whole
+    #[error("another command is working on this site{by}, waited {waited:?}", by = held_by(.holder.as_ref()))]
+    Busy {
+        holder: Option<Holder>,
+        waited: Duration,
+    },
+    #[error("there is a site already: {name}")]
+    AlreadyInitialized { name: SiteName },
+    #[error("there is no site in namespace {namespace}")]
+    NotEnabled { namespace: Namespace },
+    #[error("interrupted")]
+    Cancelled,
+    #[error("{what}: {source}")]
+    State { what: String, source: Cause },
+    #[error("{0}")]
+    Invalid(String),
+    #[error("{what} is not supported: {instead}")]
+    Unsupported { what: String, instead: String },
+    #[error("platform {platform} has no sites on this host")]
+    Platform { platform: Platform },
+    #[error("router id {name} is already used by {by}")]
+    NameInUse { name: SiteName, by: String },
+
+    // ---- ports, engine, network
+    #[error("{port}")]
+    Port {
+        #[source]
+        port: PortError,
+        /// The option that chooses another port, e.g. `--bind-port`.
+        option: &'static str,
+        /// A port that is free.
+        free: Option<u16>,
+        /// The site of this user that has the port, if one has.
+        site: Option<Namespace>,
+    },
+    #[error("there are not enough free ports next to {first}")]
+    NoFreePort { first: u16 },
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error("network {network} can't be used because it does not resolve names")]
+    NetworkWithoutNames { network: String },
+    #[error("network {network} belongs to the site in namespace {namespace}")]
+    NetworkInUse {
+        network: String,
+        namespace: Namespace,
+    },
+    #[error("network {network} has containers that do not belong to the site: {}", .attached.join(", "))]
+    NetworkAttached {
+        network: String,
+        attached: Vec<String>,
+    },
+    #[error("a container named {name} already exists")]
+    ContainerExists {
+        name: String,
+        /// Whether it carries the mark of a v1 installation.
+        skupper_v1: bool,
+    },
+
+    // ---- processes and routers
+    #[error("the site controller did not start: {reason}")]
+    Controller { reason: String, log: Vec<String> },
+    #[error("the router did not answer within {waited:?}: {reason}")]
+    RouterNotReady {
+        waited: Duration,
+        reason: String,
+        log: Vec<String>,
+    },
+    #[error("the router refuses {reason}")]
+    Refused { reason: String },
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    End(#[from] EndError),
+
+    // ---- tokens and links
+    #[error("tokens cannot be generated for sites initialized with ingress type none")]
+    IngressNone,
+    #[error("tokens can only be generated for the available ingress hosts: [{}]", .hosts.join(" "))]
+    UnknownIngressHost { hosts: Vec<String> },
+    #[error("file {path:?} exists already")]
+    TokenFileExists { path: PathBuf },
+    #[error("link {name} already exists")]
+    LinkExists { name: LinkName },
+    #[error("no such link {:?}", .name.to_string())]
+    NoSuchLink { name: LinkName },
+    #[error("the token was issued by this site")]
+    LinkToSelf,
+    #[error("already connected to {site:?} by link {link}")]
+    AlreadyLinked { site: String, link: LinkName },
+    #[error("the token has no endpoint for interior links")]
+    NoEndpoint,
+    #[error("router id {id} is already in the network behind this link")]
+    RouterIdInNetwork { id: String },
+
+    // ---- services
+    #[error("service {name} already defined")]
+    ServiceExists { name: ServiceName },
+    #[error("service {name} not defined")]
+    NoSuchService { name: ServiceName },
+    #[error("target {host} is already bound to service {service}")]
+    TargetExists { service: ServiceName, host: String },
+    #[error("could not find target {host} for service interface {service}")]
+    NoSuchTarget { service: ServiceName, host: String },
+    #[error("ingress port {port} is already in use")]
+    HostPort {
+        port: u16,
+        #[source]
+        source: PortError,
+    },
+    #[error("container {name} is not managed by this site")]
+    ForeignContainer { name: String },
+
+    // ---- several at once
+    #[error("{failure}")]
+    RolledBack {
+        #[source]
+        failure: Box<SiteError>,
+        /// What could not be undone; empty when nothing is left over.
+        left: Vec<String>,
+    },
+    #[error("{}", .0.join("; "))]
+    Several(Vec<String>),
+    #[error("{what}: {source}")]
+    Io { what: String, source: io::Error },
+}
+
+impl SiteError {
+    pub(crate) fn state(what: impl Into<String>, source: impl Into<Cause>) -> Self {
+        Self::State {
+            what: what.into(),
+            source: source.into(),
+        }
+    }
+
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+
+    /// The error itself, without the report of what was undone.
+    pub fn root(&self) -> &Self {
+        match self {
+            Self::RolledBack { failure, .. } => failure.root(),
+            other => other,
+        }
+    }
+
+    /// What the user can do about it, as lines; empty when the message says it all.
+    pub fn remedy(&self) -> Vec<String> {
+        match self {
+            Self::Busy { .. } => vec!["wait for the other command to end, then try again".to_owned()],
+            Self::NotEnabled { .. } => vec!["make a site with: skupper init".to_owned()],
+            Self::AlreadyInitialized { .. } => {
+                vec!["remove it with: skupper delete; or make another with: skupper init -n NAME".to_owned()]
+            }
+            Self::NameInUse { .. } => vec!["choose another name with --site-name".to_owned()],
+            Self::Port {
+                option, free, site, ..
+            } => {
+                let mut lines = Vec::new();
+                if let Some(site) = site {
+                    lines.push(format!("the site in namespace {site} uses this port"));
+                }
+                lines.push(free.map_or_else(
+                    || format!("choose another port with {option}"),
+                    |free| format!("choose another port, e.g. {option} {free}"),
+                ));
+                lines
+            }
+            Self::NetworkWithoutNames { .. } => vec![
+                "choose another network with --container-network, or create it with name resolution".to_owned(),
+            ],
+            Self::NetworkInUse { .. } => {
+                vec!["choose another network with --container-network".to_owned()]
+            }
+            Self::NetworkAttached { .. } => vec![
+                "remove or disconnect these containers, or keep the network with: skupper delete --force".to_owned(),
+            ],
+            Self::ContainerExists { skupper_v1: true, .. } => vec![
+                "it belongs to an installation of Skupper v1: remove that with its own command, or use -n NAME".to_owned(),
+            ],
+            Self::ContainerExists { .. } => {
+                vec!["remove or rename that container, or use -n NAME for another site".to_owned()]
+            }
+            Self::Controller { log, .. } | Self::RouterNotReady { log, .. } => log.clone(),
+            Self::IngressNone => vec![
+                "make the link from this site to the other one, or init with --ingress external".to_owned(),
+            ],
+            Self::TokenFileExists { .. } => vec!["replace it with --force".to_owned()],
+            Self::AlreadyLinked { link, .. } => {
+                vec![format!("remove the link first with: skupper link delete {link}")]
+            }
+            Self::RouterIdInNetwork { .. } => vec![
+                "two sites of a network need different names: init one of them again with --site-name".to_owned(),
+            ],
+            Self::ServiceExists { name } => {
+                vec![format!("add a target with: skupper service bind {name} host HOST")]
+            }
+            Self::NoSuchService { .. } => vec!["list them with: skupper service status".to_owned()],
+            Self::NoSuchLink { .. } => vec!["list them with: skupper link status".to_owned()],
+            Self::HostPort { .. } => vec!["choose another port with --host-port".to_owned()],
+            Self::RolledBack { failure, left } => {
+                let mut lines = failure.remedy();
+                if !left.is_empty() {
+                    lines.push(format!("could not be undone: {}", left.join("; ")));
+                    lines.push("the next command on this site tries again".to_owned());
+                }
+                lines
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn held_by(holder: Option<&Holder>) -> String {
+    holder.map_or_else(String::new, |holder| {
+        format!(": {} (process {})", holder.what, holder.pid)
+    })
+}

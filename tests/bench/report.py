@@ -1,0 +1,96 @@
+"""Medians of the rounds, and the table that shows them."""
+
+import statistics
+
+# Column title, figure, format, whether more is better (None: not compared).
+COLUMNS = [
+    ("1 stream Gbit/s", "gbits_1", "%.2f", True),
+    ("8 streams Gbit/s", "gbits_8", "%.2f", True),
+    ("CPU s/GiB, 1", "cpu_s_per_gib_1", "%.2f", False),
+    ("CPU s/GiB, 8", "cpu_s_per_gib_8", "%.2f", False),
+    ("HTTP p50 us, 1 conn", "http_p50_us", "%.0f", False),
+    ("HTTP req/s, 64 conns", "http_requests_per_s", "%.0f", True),
+    ("new conns/s", "new_connections_per_s", "%.0f", True),
+    ("RSS idle MiB", "rss_idle_mib", "%.0f", None),
+    ("RSS after MiB", "rss_after_mib", "%.0f", False),
+    ("errors", "http_errors", "%.0f", None),
+]
+OURS = "skupper"
+
+
+def brief(row):
+    """One round on one line, for progress."""
+    return "%.2f and %.2f Gbit/s, p50 %.0f us, %.0f req/s, %.0f conns/s" % (
+        row["gbits_1"], row["gbits_8"], row["http_p50_us"], row["http_requests_per_s"], row["new_connections_per_s"])
+
+
+def summarise(result):
+    """Adds the median, lowest and highest of each figure to every chain; lists element by element."""
+    for chain in result["chains"].values():
+        rounds = chain["rounds"]
+        for name, pick in (("median", statistics.median), ("lowest", min), ("highest", max)):
+            chain[name] = {figure: _over([row[figure] for row in rounds], pick) for _, figure, _, _ in COLUMNS
+                           } if rounds else {}
+
+
+def _over(values, pick):
+    if values[0] is None:
+        return None
+    if isinstance(values[0], list):
+        return [pick(column) for column in zip(*values)]
+    return pick(values)
+
+
+def table(result):
+    """The medians as a Markdown table, then ours against each other chain."""
+    settings, here = result["settings"], result["surroundings"]
+    lines = ["Medians of %d interleaved rounds, commit %s, %s, %s cores (%s), kernel %s" % (
+        settings["rounds"], here["commit"] or "unknown", here["date"], here["cores"], here["cpu"], here["kernel"]), ""]
+    rows = [["chain"] + [title for title, _, _, _ in COLUMNS]]
+    for chain in result["chains"].values():
+        rows.append([chain["title"]] + [_cell(chain["median"].get(figure), form) for _, figure, form, _ in COLUMNS])
+    lines += _aligned(rows)
+    lines += _comparison(result["chains"])
+    for chain in result["chains"].values():
+        for failure in chain["failures"]:
+            lines.append("FAILED: %s: %s" % (chain["title"], failure))
+    return "\n".join(lines)
+
+
+def _comparison(chains):
+    ours = chains.get(OURS, {}).get("median")
+    others = [chain for name, chain in chains.items() if name not in (OURS, "direct") and chain["median"]]
+    if not ours or not others:
+        return []
+    rows = [["this router against"] + [title for title, _, _, better in COLUMNS if better is not None]]
+    for chain in others:
+        row = [chain["title"]]
+        for _, figure, _, more in COLUMNS:
+            if more is not None:
+                row.append(_advantage(ours[figure], chain["median"][figure], more))
+        rows.append(row)
+    return ["", "How many times better (above 1.00) or worse (below):", ""] + _aligned(rows)
+
+
+def _advantage(ours, theirs, more):
+    ours, theirs = (sum(value) if isinstance(value, list) else value for value in (ours, theirs))
+    if not ours or not theirs:
+        return "-"
+    return "%.2f" % (ours / theirs if more else theirs / ours)
+
+
+def _cell(value, form):
+    if value is None or value == []:
+        return "-"
+    if isinstance(value, list):
+        return " + ".join(form % part for part in value)
+    return form % value
+
+
+def _aligned(rows):
+    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
+    def line(row):
+        cells = [row[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])]
+        return "| " + " | ".join(cells) + " |"
+    ruler = "|" + "|".join("-" * (width + 1) + (":" if index else "-") for index, width in enumerate(widths)) + "|"
+    return [line(rows[0]), ruler] + [line(row) for row in rows[1:]]
