@@ -465,6 +465,10 @@ fn budget_stops_framing_until_the_queue_is_drained() {
         pair.client.engine.send(delivery, &mut parts, true, 20_000),
         Sent::Budget
     );
+    assert_eq!(
+        pair.client.engine.send(delivery, &mut parts, true, queued),
+        Sent::Budget
+    );
     assert_eq!(pair.client.engine.transmit().remaining(), queued);
     let mut rounds = 1;
     while pair.client.engine.send(delivery, &mut parts, true, 20_000) == Sent::Budget {
@@ -1029,4 +1033,20 @@ fn key_settled_while_events_wait_is_not_reused_before_them() {
     engine.abort(other);
     assert_eq!(engine.poll_event(), None);
     assert_eq!(engine.load().deliveries, 0);
+}
+
+#[test]
+fn collected_dispositions_go_out_before_the_session_ends() {
+    let (mut pair, links) = linked(1, 5);
+    let sent = send_all(&mut pair, links[0].sender, b"t", false, b"x");
+    pair.pump();
+    let (received, ..) = transfer(&mut pair);
+    pair.server
+        .engine
+        .disposition(received, Some(DeliveryState::Accepted), true);
+    pair.server.engine.end(SessionId(0), None);
+    pair.pump();
+    assert!(
+        matches!(pair.client.event(), Event::Disposition { delivery, settled: true, .. } if delivery == sent)
+    );
 }

@@ -429,3 +429,66 @@ fn windows_of_the_peer_count_what_it_had_not_seen() {
         );
     }
 }
+
+#[test]
+fn abort_that_waits_for_the_window_dies_with_its_link() {
+    let (mut pair, link, peer) = linked(1, false);
+    let session = pair.server.engine.link_session(peer);
+    pair.server.engine.grant(peer, 10);
+    let other = pair
+        .client
+        .engine
+        .attach(SessionId(0), sender("other"))
+        .unwrap();
+    pair.pump();
+    let Event::Attached {
+        link: other_peer,
+        attach,
+        ..
+    } = pair.server.event()
+    else {
+        panic!()
+    };
+    pair.server.engine.accept(other_peer, *attach);
+    pair.server.engine.grant(other_peer, 10);
+    pair.pump();
+    let stream = pair
+        .client
+        .engine
+        .start_delivery(link, b"t", false)
+        .unwrap();
+    pair.client
+        .engine
+        .send(stream, &mut body(&[b"x"]), false, PLENTY);
+    pair.client.engine.abort(stream);
+    pair.client.engine.detach(link, true, None);
+    pair.pump();
+    pair.server.engine.detach(peer, true, None);
+    pair.pump();
+    // The key serves another delivery, which must not be taken for the aborted one.
+    let next = pair
+        .client
+        .engine
+        .start_delivery(other, b"u", false)
+        .unwrap();
+    assert_eq!(next, stream);
+    pair.server.events.clear();
+    pair.server.engine.release_window(session, 1);
+    pair.pump();
+    pair.server.no_events();
+    assert_eq!(
+        pair.client
+            .engine
+            .send(next, &mut body(&[b"y"]), true, PLENTY),
+        Sent::All
+    );
+    pair.pump();
+    assert!(matches!(
+        pair.server.event(),
+        Event::Transfer {
+            aborted: false,
+            more: false,
+            ..
+        }
+    ));
+}

@@ -602,3 +602,24 @@ fn connections_can_move_between_threads() {
     assert_send::<amqp::engine::Connection>();
     assert_send::<Event>();
 }
+
+#[test]
+fn handles_of_detached_links_are_used_again() {
+    let mut pair = opened();
+    let session = pair.client.engine.begin();
+    for round in 0..5 {
+        let link = pair.client.engine.attach(session, sender("s")).unwrap();
+        pair.pump();
+        let offered = pair.server.events.drain(..).find_map(|event| match event {
+            Event::Attached { link, attach, .. } => Some((link, attach)),
+            _ => None,
+        });
+        let (peer, attach) = offered.unwrap();
+        assert_eq!(attach.handle, 0, "round {round}");
+        pair.server.engine.accept(peer, *attach);
+        pair.client.engine.detach(link, true, None);
+        pair.pump();
+        pair.server.engine.detach(peer, true, None);
+        pair.pump();
+    }
+}

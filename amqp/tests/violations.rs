@@ -6,8 +6,8 @@ mod common;
 use amqp::engine::{Connection, ConnectionConfig, ConnectionError, Event, ServerSasl};
 use amqp::frame::FrameHeader;
 use amqp::performative::{
-    Attach, Begin, Close, DeliveryTag, Detach, End as EndSession, Flow, Open, Performative, Role,
-    Transfer,
+    Attach, Begin, Close, DeliveryTag, Detach, Disposition, End as EndSession, Flow, Open,
+    Performative, Role, Transfer,
 };
 use amqp::{BytesMut, DeliveryState};
 use common::{End, config, open, receiver, sender, unhex};
@@ -693,5 +693,54 @@ fn aborted_delivery_is_over_even_if_not_marked_settled() {
     assert!(payload.is_empty());
     assert_eq!(victim.end.engine.load().deliveries, 0);
     victim.send(0, Performative::Transfer(transfer(1)));
+    victim.assert_alive();
+}
+
+#[test]
+fn deliveries_that_cross_a_withdrawal_of_credit_do_not_add_up() {
+    let mut victim = linked();
+    let link = amqp::engine::LinkId(0);
+    for id in 0..2000 {
+        if id % 100 == 0 {
+            victim.end.engine.grant(link, 0);
+        }
+        victim.send(
+            0,
+            Performative::Transfer(Transfer {
+                settled: Some(true),
+                ..transfer(id)
+            }),
+        );
+    }
+    victim.assert_alive();
+}
+
+#[test]
+fn delivery_settled_by_a_later_frame_has_no_disposition() {
+    let mut victim = linked();
+    victim.send(
+        0,
+        Performative::Transfer(Transfer {
+            more: true,
+            ..transfer(0)
+        }),
+    );
+    victim.send(
+        0,
+        Performative::Transfer(Transfer {
+            more: true,
+            settled: Some(true),
+            ..transfer(0)
+        }),
+    );
+    victim.end.events.clear();
+    let disposition = Disposition {
+        role: Role::Sender,
+        first: 0,
+        settled: true,
+        ..Disposition::default()
+    };
+    victim.send(0, Performative::Disposition(disposition));
+    victim.end.no_events();
     victim.assert_alive();
 }

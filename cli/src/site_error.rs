@@ -27,6 +27,7 @@ pub(crate) fn convert(error: &SiteError, prefix: &str) -> CommandError {
                 .filter(|line| !log.contains(line))
                 .collect();
         }
+        SiteError::Engine(engine) => converted.hints = engine.hints(),
         _ => converted.hints = error.remedy(),
     }
     converted

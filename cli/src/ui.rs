@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
+/// Columns that a step takes at most: a line that wraps could not be wiped
+const LONGEST_STEP: usize = 78;
+
 /// Machine-readable form of a report
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Format {
@@ -124,7 +127,7 @@ fn sentence(text: &str) -> String {
     let one_line: String = text
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
-        .take(100)
+        .take(LONGEST_STEP)
         .collect();
     let mut characters = one_line.chars();
     match characters.next() {

@@ -87,3 +87,6 @@ async fn needs_help(engine: &dyn Engine, name: &str) -> Result<bool, SiteError> 
         ),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -145,7 +145,7 @@ impl Paths {
     /// Paths of one site
     pub fn site(&self, namespace: &Namespace) -> SitePaths {
         let root = self.sites_dir().join(namespace.as_str());
-        let run = root.join("run");
+        let run = root.join("run").join("sockets");
         let fits = run.join(ROUTER_SOCKET).as_os_str().len() <= MAX_SOCKET_PATH;
         let sockets = if fits {
             run
@@ -270,7 +270,8 @@ impl SitePaths {
         self.run_dir().join("router.lock")
     }
 
-    /// Directory of the sockets: [`Self::run_dir`] unless its path is too long for a socket address; 0700
+    /// Directory of the sockets and of nothing else, so that containers can be given it: below [`Self::run_dir`], unless
+    /// that path is too long for a socket address; 0700
     pub fn socket_dir(&self) -> PathBuf {
         self.sockets.clone()
     }

@@ -68,17 +68,14 @@ pub enum RouterError {
 pub fn run(options: &RouterOptions) -> Result<(), RouterError> {
     let parsed = config::load(&options.config)?;
     let profiles = Arc::new(TlsProfiles::new(&parsed.config.ssl_profiles));
-    if options.check {
-        for warning in &parsed.warnings {
-            tracing::warn!(target: "router::config", "{warning}");
-        }
-        return Ok(());
-    }
-    let _lock = options.lock.clone().map(lock).transpose()?;
     let log = logging::init(&parsed.config.logs, logging::Format::Text);
     for warning in &parsed.warnings {
         warn!(target: "router::config", "{warning}");
     }
+    if options.check {
+        return check_certificates(&parsed.config, &profiles);
+    }
+    let _lock = options.lock.clone().map(lock).transpose()?;
     raise_file_limit();
     let count = parsed
         .config
@@ -101,6 +98,28 @@ pub fn run(options: &RouterOptions) -> Result<(), RouterError> {
     let outcome = runtime.block_on(serve(options, parsed.config, shared, profiles, log));
     drop(workers);
     outcome
+}
+
+/// Reads the certificates of all listeners and connectors.
+fn check_certificates(config: &RouterConfig, profiles: &TlsProfiles) -> Result<(), RouterError> {
+    let failed = |kind: &str, name: &str, error: &dyn std::fmt::Display| {
+        RouterError::Start(format!("{kind} \"{name}\": {error}"))
+    };
+    for listener in config.listeners.values() {
+        if let Some(profile) = &listener.ssl_profile {
+            profiles
+                .server_config(profile, listener.authenticate_peer)
+                .map_err(|error| failed("listener", &listener.name, &error))?;
+        }
+    }
+    for connector in config.connectors.values() {
+        if let Some(profile) = &connector.ssl_profile {
+            profiles
+                .client_config(profile, connector.verify_hostname)
+                .map_err(|error| failed("connector", &connector.name, &error))?;
+        }
+    }
+    Ok(())
 }
 
 async fn serve(
@@ -129,6 +148,8 @@ async fn serve(
         profiles.directories().into_iter().collect(),
     )
     .map_err(|error| RouterError::Start(error.to_string()))?;
+    // A change between the first reading and the watch would go unnoticed.
+    reload(options, &mut applied, &shared, &profiles, &log);
     loop {
         tokio::select! {
             () = watch.changed() => {
@@ -157,10 +178,10 @@ fn reload(
     for refreshed in profiles.refresh() {
         match refreshed.outcome {
             Ok(()) => {
-                info!(target: "router::config", profile = %refreshed.profile, "certificates replaced")
+                info!(target: "router::config", profile = %refreshed.profile, "certificates replaced");
             }
             Err(error) => {
-                warn!(target: "router::config", profile = %refreshed.profile, %error, "changed certificates not used")
+                warn!(target: "router::config", profile = %refreshed.profile, %error, "changed certificates not used");
             }
         }
     }
@@ -260,68 +281,70 @@ impl HttpState for Health {
         let counters = &self.shared.counters;
         let table = self.shared.table.load();
         let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let flows = self.shared.flows.len() as u64;
+        let amqp = load(&counters.amqp_connections);
+        use MetricKind::{Counter, Gauge};
         vec![
-            ("qdr_links_total", MetricKind::Gauge, load(&counters.links)),
-            (
-                "qdr_addresses_total",
-                MetricKind::Gauge,
-                table.addresses.len() as u64,
-            ),
+            ("qdr_connections_total", Gauge, amqp + flows),
+            ("qdr_links_total", Gauge, load(&counters.links)),
+            ("qdr_addresses_total", Gauge, table.addresses.len() as u64),
             (
                 "qdr_routers_total",
-                MetricKind::Gauge,
+                Gauge,
                 table.routes.routers.len() as u64,
             ),
             (
                 "qdr_presettled_deliveries_total",
-                MetricKind::Counter,
+                Counter,
                 load(&counters.presettled),
             ),
             (
+                "qdr_dropped_presettled_deliveries_total",
+                Counter,
+                load(&counters.dropped_presettled),
+            ),
+            (
                 "qdr_accepted_deliveries_total",
-                MetricKind::Counter,
+                Counter,
                 load(&counters.accepted),
             ),
             (
                 "qdr_released_deliveries_total",
-                MetricKind::Counter,
+                Counter,
                 load(&counters.released),
             ),
             (
                 "qdr_rejected_deliveries_total",
-                MetricKind::Counter,
+                Counter,
                 load(&counters.rejected),
             ),
             (
                 "qdr_modified_deliveries_total",
-                MetricKind::Counter,
+                Counter,
                 load(&counters.modified),
             ),
             (
                 "qdr_deliveries_ingress_total",
-                MetricKind::Counter,
+                Counter,
                 load(&counters.ingress),
             ),
             (
                 "qdr_deliveries_egress_total",
-                MetricKind::Counter,
+                Counter,
                 load(&counters.egress),
             ),
             (
                 "qdr_deliveries_transit_total",
-                MetricKind::Counter,
+                Counter,
                 load(&counters.transit),
             ),
             (
                 "qdr_router_rss_bytes",
-                MetricKind::Gauge,
+                Gauge,
                 resident_memory().unwrap_or(0),
             ),
-            (
-                "qdr_tcp_service_connections",
-                MetricKind::Gauge,
-                self.shared.flows.len() as u64,
-            ),
+            ("qdr_tcp_service_connections", Gauge, flows),
+            ("qdr_amqp_service_connections", Gauge, amqp),
         ]
     }
 }

@@ -37,10 +37,17 @@ impl fmt::Debug for WorkerHandle {
     }
 }
 
+/// A worker's thread and what ends it.
+#[derive(Debug)]
+struct Thread {
+    stop: Option<oneshot::Sender<()>>,
+    handle: Option<thread::JoinHandle<()>>,
+}
+
 /// Running workers; they end when this is dropped.
 #[derive(Debug)]
 pub struct Workers {
-    threads: Vec<(Option<oneshot::Sender<()>>, Option<thread::JoinHandle<()>>)>,
+    threads: Vec<Thread>,
     /// Handles by index.
     pub handles: Vec<WorkerHandle>,
 }
@@ -74,7 +81,10 @@ impl Workers {
                     // Either outcome of the channel means: end.
                     let _ = runtime.block_on(stopped);
                 })?;
-            workers.threads.push((Some(stop), Some(thread)));
+            workers.threads.push(Thread {
+                stop: Some(stop),
+                handle: Some(thread),
+            });
         }
         Ok(workers)
     }
@@ -82,12 +92,13 @@ impl Workers {
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        for (stop, _) in &mut self.threads {
-            drop(stop.take());
+        for thread in &mut self.threads {
+            drop(thread.stop.take());
         }
-        for (_, thread) in &mut self.threads {
-            if let Some(thread) = thread.take() {
-                let _ = thread.join();
+        for thread in &mut self.threads {
+            if let Some(handle) = thread.handle.take() {
+                // A worker that panicked has ended too.
+                let _ = handle.join();
             }
         }
     }

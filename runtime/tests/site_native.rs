@@ -451,3 +451,72 @@ async fn steps_of_init(user: &User) -> usize {
         .steps
         .len()
 }
+
+/// Inside a small file system of its own: see the test below.
+#[tokio::test]
+#[expect(clippy::print_stdout, reason = "tells the test that started this process")]
+async fn inside_a_small_file_system() {
+    let Ok(size) = std::env::var("SMALL_FILE_SYSTEM") else {
+        return;
+    };
+    let user = User::new();
+    fs::create_dir_all(&user.paths.data_home).expect("writable");
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"])
+        .arg(&user.paths.data_home)
+        .status()
+        .expect("mount");
+    assert!(mounted.success());
+    let ctx = user.context("default");
+    match site::init(&ctx, &request(Platform::Linux)).await {
+        Ok(_) => println!("it fits"),
+        Err(error) => {
+            println!("failed: {error}");
+            let text = error.to_string();
+            // a controller without a word to say had no room for its log either
+            let causes = ["full", "space", "controller did not start"];
+            assert!(causes.iter().any(|cause| text.contains(cause)), "{text}");
+            let left: Vec<_> = fs::read_dir(&user.paths.data_home)
+                .expect("mounted")
+                .flatten()
+                .collect();
+            assert!(left.is_empty(), "{left:?}");
+        }
+    }
+}
+
+/// Needs user and mount namespaces; says so where there are none.
+#[test]
+#[expect(clippy::print_stdout, reason = "says why it did not run")]
+fn a_full_disk_at_any_point_of_init_leaves_nothing() {
+    use std::process::Command;
+    let probe = Command::new("unshare")
+        .args(["-rm", "true"])
+        .status()
+        .is_ok_and(|status| status.success());
+    if !probe {
+        println!("did not run: no user and mount namespaces here");
+        return;
+    }
+    // pages of 4 KiB: from too small for the first file to enough for all
+    for (failures, pages) in (1..60).enumerate() {
+        let output = Command::new("unshare")
+            .arg("-rm")
+            .arg(std::env::current_exe().expect("this program"))
+            .args(["--exact", "inside_a_small_file_system", "--nocapture"])
+            .env("SMALL_FILE_SYSTEM", (pages * 4096).to_string())
+            .output()
+            .expect("unshare");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success(),
+            "{pages} pages: {text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        if text.contains("it fits") {
+            assert!(failures > 5, "{failures}");
+            return;
+        }
+    }
+    panic!("never enough space");
+}

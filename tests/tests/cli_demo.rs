@@ -1,4 +1,5 @@
 //! The demo, and what it leaves behind.
+#![allow(clippy::unwrap_used)]
 
 mod cli_support;
 

@@ -1,5 +1,6 @@
 //! The demo on real engines: podman of root, podman of a user, docker. `tests/run.sh` starts them and names them in the
 //! environment; where it names none, a test says so.
+#![allow(clippy::print_stderr, clippy::unwrap_used)]
 
 mod cli_support;
 

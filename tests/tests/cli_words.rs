@@ -1,4 +1,5 @@
 //! The command line without a site: what is said on which stream, and how it ends.
+#![allow(clippy::unwrap_used)]
 
 mod cli_support;
 

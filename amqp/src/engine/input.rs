@@ -10,7 +10,7 @@ use crate::codec::DecodeError;
 use crate::frame::{self, FrameHeader, MIN_MAX_FRAME_SIZE, ProtocolHeader};
 use crate::performative::{Close, Open, Performative};
 
-/// Octets of the largest SASL frame accepted. The standard has 512 (§5.3.1); certificates chains and tickets of other
+/// Octets of the largest SASL frame accepted. The standard has 512 (§5.3.1); certificate chains and tickets of other
 /// mechanisms need more, but those are not offered here.
 const SASL_FRAME_LIMIT: u32 = 4096;
 

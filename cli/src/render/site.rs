@@ -136,7 +136,7 @@ impl RouterReport {
             "not running"
         };
         match (&self.version, &self.problem) {
-            (_, Some(problem)) => format!("{state} ({problem})"),
+            (_, Some(problem)) => problem.clone(),
             (Some(version), None) => format!("{state} ({version})"),
             (None, None) => state.to_owned(),
         }
@@ -307,11 +307,11 @@ mod tests {
         site.router = RouterReport {
             running: false,
             version: None,
-            problem: Some("no such socket".into()),
+            problem: Some("the router is not running (no such socket)".into()),
         };
         let text = site.details();
         assert!(
-            text.contains("\nrouter:               not running (no such socket)\n"),
+            text.contains("\nrouter:               the router is not running (no such socket)\n"),
             "{text}"
         );
         assert!(text.contains("\ntotal connections:    unknown\n"), "{text}");

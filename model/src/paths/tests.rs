@@ -117,7 +117,7 @@ fn a_site_keeps_everything_below_its_directory() {
     ] {
         assert!(path.starts_with(root), "{}", path.display());
     }
-    assert_eq!(site.socket_dir(), site.run_dir());
+    assert_eq!(site.socket_dir(), site.run_dir().join("sockets"));
     assert_eq!(
         site.service_router_socket(&service).file_name().unwrap(),
         "service-backend.sock"

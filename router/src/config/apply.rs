@@ -60,7 +60,7 @@ impl Applied {
             connections: CancellationToken::new(),
         };
         for (listener, socket) in bound {
-            applied.listen(listener, socket);
+            applied.listen(&listener, socket);
         }
         for connector in config.connectors.into_values() {
             applied.connect(connector);
@@ -114,12 +114,12 @@ impl Applied {
             match Listener::bind(new.clone()) {
                 Ok(socket) => bound.push((new, socket)),
                 Err(error) => {
-                    warn!(target: "router::config", listener = %old.name, %error, "changed listener is down")
+                    warn!(target: "router::config", listener = %old.name, %error, "changed listener is down");
                 }
             }
         }
         for (listener, socket) in bound {
-            self.listen(listener, socket);
+            self.listen(&listener, socket);
         }
         for (old, new) in difference.connectors.changed {
             self.disconnect(&old.name);
@@ -171,7 +171,7 @@ impl Applied {
         self.connections.cancel();
     }
 
-    fn listen(&mut self, config: config::Listener, socket: Listener) {
+    fn listen(&mut self, config: &config::Listener, socket: Listener) {
         let stop = CancellationToken::new();
         let connections = self.connections.child_token();
         self.listeners

@@ -98,12 +98,12 @@ impl Control {
         &mut self,
         connection: Arc<ConnectionHandle>,
         link: LinkId,
-        key: Arc<str>,
+        key: &Arc<str>,
     ) {
         self.consumer_keys
             .insert((connection.id, link), key.clone());
         self.add_consumer(
-            &key,
+            key,
             ConsumerTarget::Link(connection, link),
             Arc::default(),
             false,

@@ -135,10 +135,7 @@ impl Source for Control {
         let counters = &self.shared.counters;
         let table = self.shared.table.load();
         let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        let tcp = counters
-            .tcp_connections
-            .load(Ordering::Relaxed)
-            .max(self.shared.flows.len() as u64);
+        let tcp = self.shared.flows.len() as u64;
         let amqp = self.connections.iter().count() as u64;
         RouterRow {
             id: router.id.clone(),
@@ -152,6 +149,7 @@ impl Source for Control {
             node_count: table.routes.routers.len() as u64,
             connection_count: amqp + tcp,
             presettled_deliveries: load(&counters.presettled),
+            dropped_presettled_deliveries: load(&counters.dropped_presettled),
             accepted_deliveries: load(&counters.accepted),
             rejected_deliveries: load(&counters.rejected),
             released_deliveries: load(&counters.released),

@@ -163,9 +163,9 @@ impl Control {
                 connection,
                 link,
                 key,
-            } => self.consumer_up(connection, link, key),
+            } => self.consumer_up(connection, link, &key),
             ControlMessage::ConsumerDown { connection, link } => {
-                self.consumer_down(connection, link)
+                self.consumer_down(connection, link);
             }
             ControlMessage::ProducerUp {
                 connection,
@@ -173,11 +173,11 @@ impl Control {
                 key,
             } => self.producer_up(connection, link, key),
             ControlMessage::ProducerDown { connection, link } => {
-                self.producer_down(connection, link)
+                self.producer_down(connection, link);
             }
             ControlMessage::TrackingUp { connection, link } => self.tracking_up(&connection, link),
             ControlMessage::Mesh { connection, mesh } => {
-                self.connections.set_mesh(connection, mesh)
+                self.connections.set_mesh(connection, mesh);
             }
             ControlMessage::Reachable {
                 connection,
@@ -236,10 +236,10 @@ impl Control {
                     error!(target: "router::routing", router = %id, "another router of the network has this router's id");
                 }
                 Output::NeighbourUp { id, .. } => {
-                    info!(target: "router::routing", neighbour = %id, "neighbour up")
+                    info!(target: "router::routing", neighbour = %id, "neighbour up");
                 }
                 Output::NeighbourDown { id, .. } => {
-                    warn!(target: "router::routing", neighbour = %id, "neighbour lost")
+                    warn!(target: "router::routing", neighbour = %id, "neighbour lost");
                 }
                 Output::Log(event) => debug!(target: "router::routing", "{event}"),
             }

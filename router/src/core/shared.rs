@@ -317,8 +317,10 @@ pub struct Counters {
     pub modified: AtomicU64,
     /// Pre-settled deliveries.
     pub presettled: AtomicU64,
-    /// TCP connections now open.
-    pub tcp_connections: AtomicU64,
+    /// Pre-settled deliveries thrown away for newer ones.
+    pub dropped_presettled: AtomicU64,
+    /// AMQP connections now open.
+    pub amqp_connections: AtomicU64,
     /// Links now attached.
     pub links: AtomicU64,
 }

@@ -200,7 +200,7 @@ impl Connector {
             .map_err(|error| error.to_string())?;
         tls::connect_tls(tcp, host, config)
             .await
-            .map_err(|error| format!("TLS with {}: {error}", self.target()))
+            .map_err(|error| error.to_string())
     }
 
     fn sasl(&self, tls: bool) -> ClientSasl {

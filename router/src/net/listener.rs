@@ -218,10 +218,10 @@ impl Serve {
         match stream {
             Ok(Ok(stream)) => self.drive(stream, peer).await,
             Ok(Err(error)) => {
-                warn!(target: "router::server", listener = %self.config.name, %peer, %error, "connection refused")
+                warn!(target: "router::server", listener = %self.config.name, %peer, %error, "connection refused");
             }
             Err(_) => {
-                debug!(target: "router::server", listener = %self.config.name, %peer, "handshake timed out")
+                debug!(target: "router::server", listener = %self.config.name, %peer, "handshake timed out");
             }
         }
     }

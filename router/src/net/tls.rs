@@ -8,6 +8,7 @@ mod cipher;
 mod credentials;
 mod identity;
 mod profiles;
+mod read_ahead;
 mod stream;
 #[cfg(test)]
 pub(in crate::net) mod tests;

@@ -54,8 +54,13 @@ impl HeldLock {
                 file,
                 path: path.to_owned(),
             };
-            held.write_holder(std::process::id(), what)?;
-            return Ok(Some(held));
+            match held.write_holder(std::process::id(), what) {
+                // a full disk takes the name away, not the lock: the holder is then found by its open file
+                Err(error) if error.source.kind() != io::ErrorKind::StorageFull => {
+                    return Err(error);
+                }
+                _ => return Ok(Some(held)),
+            }
         }
     }
 

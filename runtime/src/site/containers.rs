@@ -75,7 +75,7 @@ impl Blueprint<'_> {
             ports: self.link_ports(),
             labels,
             mounts,
-            ..self.common(naming::ROUTER, &self.site.id.to_string())
+            ..self.common(naming::ROUTER, self.site.id.as_str())
         }
     }
 
@@ -104,7 +104,7 @@ impl Blueprint<'_> {
         let id = naming::service_router_id(self.site, &service.name);
         ContainerSpec {
             name: naming::service_container(&self.site.namespace, service),
-            networks: vec![self.attachment(vec![naming::service_host(service).to_owned()])],
+            networks: vec![self.attachment(vec![service.container_name().to_owned()])],
             labels,
             ports,
             mounts,

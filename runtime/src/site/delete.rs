@@ -3,7 +3,7 @@
 //! Removing only goes forward: each part is harmless when it is done already, and an interrupted `delete` is
 //! finished by the next command. Containers and networks are recognised by their labels, never by name alone.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -51,6 +51,7 @@ pub async fn delete(ctx: &Context, force: bool) -> Result<DeleteReport, SiteErro
             Some(lock) => Some(lock),
             // undoing an interrupted command removed it all
             None => {
+                recover::remove_empty_home(&ctx.paths);
                 return Ok(DeleteReport::Removed {
                     name: None,
                     kept_network: None,
@@ -77,6 +78,7 @@ pub async fn delete(ctx: &Context, force: bool) -> Result<DeleteReport, SiteErro
         begin_journal(ctx, &paths, &remains)?;
     }
     carry_out(ctx, &paths, &remains, containers).await?;
+    recover::remove_empty_home(&ctx.paths);
     Ok(DeleteReport::Removed {
         name: remains.name,
         kept_network,
@@ -121,7 +123,9 @@ pub(crate) async fn finish(ctx: &Context) -> Result<(), SiteError> {
     let paths = ctx.site_paths();
     let remains = survey(ctx, &paths, true).await?;
     let containers = find_containers(ctx, &remains.engines).await?;
-    carry_out(ctx, &paths, &remains, containers).await
+    carry_out(ctx, &paths, &remains, containers).await?;
+    recover::remove_empty_home(&ctx.paths);
+    Ok(())
 }
 
 /// The lock, with interrupted commands undone; `None` when that removed the site. An interrupted `delete` is left
@@ -276,7 +280,7 @@ async fn carry_out(
     if errors.is_empty() {
         ctx.progress.step("remove the site's files");
         for path in [paths.socket_dir(), paths.root()] {
-            note(&mut errors, remove(path));
+            note(&mut errors, remove(&path));
         }
     }
     if errors.is_empty() {
@@ -369,8 +373,8 @@ async fn remove_image(
     }
 }
 
-fn remove(path: PathBuf) -> Result<(), SiteError> {
-    recover::remove_path(&path).map_err(SiteError::io(format!("remove {}", path.display())))
+fn remove(path: &Path) -> Result<(), SiteError> {
+    recover::remove_path(path).map_err(SiteError::io(format!("remove {}", path.display())))
 }
 
 fn note(errors: &mut Vec<String>, outcome: Result<(), SiteError>) {

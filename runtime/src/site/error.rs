@@ -138,7 +138,7 @@ pub enum SiteError {
     #[error("{failure}")]
     RolledBack {
         #[source]
-        failure: Box<SiteError>,
+        failure: Box<Self>,
         /// What could not be undone; empty when nothing is left over.
         left: Vec<String>,
     },

@@ -13,7 +13,7 @@ use model::platform::Platform;
 use model::site::{ContainerSettings, IngressKind, Site};
 use model::{CLAIMS_PORT, EDGE_PORT, INTER_ROUTER_PORT};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineEnvironment, default_endpoint};
 use crate::host;
 use crate::image::ImageArchive;
 use crate::native::HeldLock;
@@ -23,8 +23,8 @@ use super::certificates::CertificatePlan;
 use super::containers::Blueprint;
 use super::context::Context;
 use super::error::SiteError;
-use super::journal::Undo;
-use super::lock;
+use super::journal::{self, Undo};
+use super::lock::{self, InitTurn};
 use super::naming;
 use super::recover;
 use super::request::InitRequest;
@@ -49,15 +49,38 @@ pub async fn init(ctx: &Context, request: &InitRequest) -> Result<Site, SiteErro
         });
     }
     let paths = ctx.site_paths();
-    let existed = paths.root().exists();
-    let _lock = lock_new(ctx, &paths).await?;
-    let made = make(ctx, request, &paths).await;
-    if made.is_err() && !existed && !paths.journal().exists() {
-        // only the lock's directory was made
-        recover::remove_path(&paths.root())
-            .map_err(SiteError::io("remove the site's directory"))?;
+    make_home(ctx)?;
+    let made = {
+        let _turn = InitTurn::wait(ctx, OPERATION).await?;
+        let existed = paths.root().exists();
+        let made = match lock_new(ctx, &paths).await {
+            Ok(_lock) => make(ctx, request, &paths).await,
+            Err(error) => Err(error),
+        };
+        // nobody else makes sites now, so a directory that was not there is ours
+        let undone = matches!(journal::read(&paths.journal()), Ok(None));
+        if made.is_err() && !existed && undone {
+            // only the lock's directory was made, and perhaps the begin of a journal
+            recover::remove_path(&paths.root())
+                .map_err(SiteError::io("remove the site's directory"))?;
+        }
+        made
+    };
+    if made.is_err() {
+        recover::remove_empty_home(&ctx.paths);
     }
     made
+}
+
+/// The directory of all sites. Its parent may be there already and belong to others too: left as it is.
+fn make_home(ctx: &Context) -> Result<(), SiteError> {
+    for directory in [ctx.paths.data_home.clone(), ctx.paths.sites_dir()] {
+        if !directory.exists() {
+            model::store::ensure_dir(&directory, 0o700)
+                .map_err(|source| SiteError::state("directory of the sites", source))?;
+        }
+    }
+    Ok(())
 }
 
 /// What [`init`] would do.
@@ -95,11 +118,14 @@ async fn make(ctx: &Context, request: &InitRequest, paths: &SitePaths) -> Result
 /// lock in it, hence the loop.
 async fn lock_new(ctx: &Context, paths: &SitePaths) -> Result<HeldLock, SiteError> {
     loop {
-        for directory in [ctx.paths.data_home.clone(), paths.root(), paths.run_dir()] {
+        for directory in [paths.root(), paths.run_dir()] {
             model::store::ensure_dir(&directory, 0o700)
                 .map_err(|source| SiteError::state("directory of the site", source))?;
         }
-        let lock = lock::acquire(ctx, OPERATION).await?;
+        let lock = match lock::acquire(ctx, OPERATION).await {
+            Err(SiteError::NotEnabled { .. }) => continue,
+            other => other?,
+        };
         recover::finish_interrupted(ctx).await?;
         if lock.is_current() {
             return Ok(lock);
@@ -153,6 +179,8 @@ async fn check(
         .engine(request.platform, request.engine_endpoint.as_deref())
         .await?;
     if let Some(engine) = &engine {
+        // podman may answer behind a docker socket
+        site.platform = engine.platform();
         site.container = Some(container_settings(ctx, request, &**engine, &others).await?);
     }
     Ok((site, engine))
@@ -244,7 +272,7 @@ fn choose_ports(request: &InitRequest, site: &mut Site, others: &[Site]) -> Resu
         taken.push(port);
         Ok(port)
     };
-    let fixed = naming::is_default(&site.namespace);
+    let fixed = site.namespace.is_default();
     site.ingress.port = choose(request.bind_port, INTER_ROUTER_PORT, "--bind-port", fixed)?;
     site.ingress.edge_port = choose(request.bind_port_edge, EDGE_PORT, "--bind-port-edge", fixed)?;
     // only recorded for now: a taken one must not prevent a site
@@ -308,12 +336,25 @@ async fn container_settings(
         .map_err(|source| SiteError::state("image", source))?
         .map_err(|source| SiteError::state("image", source))?;
     Ok(ContainerSettings {
-        engine_endpoint: request.engine_endpoint.clone(),
+        engine_endpoint: endpoint_to_record(ctx, request, engine),
         network,
         network_created: found.is_none(),
         ipv6: request.enable_ipv6,
         image: image.to_string(),
     })
+}
+
+/// The endpoint, unless every later command finds it by itself, whatever its environment is.
+fn endpoint_to_record(ctx: &Context, request: &InitRequest, engine: &dyn Engine) -> Option<String> {
+    let plain = EngineEnvironment {
+        xdg_runtime_dir: ctx.engine_environment.xdg_runtime_dir.clone(),
+        uid: ctx.engine_environment.uid,
+        gid: ctx.engine_environment.gid,
+        ..EngineEnvironment::default()
+    };
+    let found_anyway = request.engine_endpoint.is_none()
+        && engine.endpoint() == default_endpoint(engine.platform(), &plain);
+    (!found_anyway).then(|| engine.endpoint().to_owned())
 }
 
 async fn plan(ctx: &Context, site: &Site, engine: Option<&dyn Engine>) -> Result<Plan, SiteError> {

@@ -31,12 +31,14 @@ pub async fn link_create(ctx: &Context, request: &LinkRequest) -> Result<LinksCr
     change
         .apply(plan_create(change.handle(), request, &links)?)
         .await?;
-    if let Some(id) = status::id_conflict(ctx, change.handle(), &links).await {
+    if status::is_id_conflict(ctx, change.handle(), &links).await {
         let with_links = SiteHandle::required(ctx)?;
         for link in &links {
             change.apply(plan_delete(&with_links, &link.name)?).await?;
         }
-        return Err(SiteError::RouterIdInNetwork { id });
+        return Err(SiteError::RouterIdInNetwork {
+            id: with_links.site().name.to_string(),
+        });
     }
     Ok(LinksCreated { links })
 }

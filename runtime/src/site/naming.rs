@@ -27,20 +27,12 @@ pub(crate) fn router_container(namespace: &Namespace) -> String {
 
 /// Name of the container of a service.
 pub(crate) fn service_container(namespace: &Namespace, service: &Service) -> String {
-    prefixed(namespace, service_host(service))
-}
-
-/// The name under which a service is reached on the site's network.
-pub(crate) fn service_host(service: &Service) -> &str {
-    service
-        .container_name
-        .as_deref()
-        .unwrap_or(service.name.as_str())
+    prefixed(namespace, service.container_name())
 }
 
 /// Default name of the site's network.
 pub(crate) fn network(namespace: &Namespace) -> String {
-    if is_default(namespace) {
+    if namespace.is_default() {
         "skupper".to_owned()
     } else {
         format!("skupper-{namespace}")
@@ -56,7 +48,7 @@ pub(crate) fn service_router_id(site: &Site, service: &ServiceName) -> String {
 pub(crate) fn site_name(host: &str, user: &str, namespace: &Namespace) -> Option<SiteName> {
     let host = host.split('.').next().unwrap_or(host);
     let mut name = format!("{host}-{}", user.to_lowercase());
-    if !is_default(namespace) {
+    if !namespace.is_default() {
         name.push('-');
         name.push_str(namespace.as_str());
     }
@@ -77,12 +69,8 @@ pub(crate) fn labels(site: &Site, uid: u32) -> BTreeMap<String, String> {
     ])
 }
 
-pub(crate) fn is_default(namespace: &Namespace) -> bool {
-    *namespace == Namespace::default()
-}
-
 fn prefixed(namespace: &Namespace, name: &str) -> String {
-    if is_default(namespace) {
+    if namespace.is_default() {
         name.to_owned()
     } else {
         format!("{namespace}-{name}")

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use model::name::SiteId;
-use model::paths::SitePaths;
+use model::paths::{Paths, SitePaths};
 
 use crate::engine::{Engine, EngineError};
 
@@ -163,6 +163,16 @@ async fn remove_own_network(
             Ok(engine.remove_network(name).await?)
         }
         _ => Ok(()),
+    }
+}
+
+/// Removes the parents of a removed site when they are empty.
+pub(crate) fn remove_empty_home(paths: &Paths) {
+    for directory in [paths.sites_dir(), paths.data_home.clone()] {
+        if let Err(error) = fs::remove_dir(&directory) {
+            tracing::debug!(path = %directory.display(), %error, "stays");
+            return;
+        }
     }
 }
 

@@ -406,3 +406,6 @@ fn logs(site: &Site) -> Vec<LogEntity> {
     // checked at init
     log_entities(&site.router_logging).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -143,41 +143,38 @@ pub async fn link_statuses(ctx: &Context) -> Result<Vec<LinkStatus>, SiteError> 
     })
 }
 
-/// The router id that prevents one of the new links, if a router says so within two seconds. A link that can't be
-/// connected for another reason is no conflict.
-pub(crate) async fn id_conflict(
-    ctx: &Context,
-    handle: &SiteHandle,
-    links: &[Link],
-) -> Option<String> {
+/// Whether a new link leads into a network that has our router id already, if the router says so within two seconds.
+/// A link that can't be connected for another reason is no conflict.
+pub(crate) async fn is_id_conflict(ctx: &Context, handle: &SiteHandle, links: &[Link]) -> bool {
     const PATIENCE: Duration = Duration::from_secs(2);
     const STEP: Duration = Duration::from_millis(50);
     const WORDS: &str = "already in the network";
     let started = Instant::now();
     while started.elapsed() < PATIENCE && !ctx.cancel.is_cancelled() {
-        let mut session = ctx
-            .routers()
-            .open(&handle.paths().router_socket())
-            .await
-            .ok()?;
-        let rows = connectors(&mut *session).await.ok()?;
+        let asked = async {
+            let mut session = ctx.routers().open(&handle.paths().router_socket()).await?;
+            connectors(&mut *session).await
+        };
+        let Ok(rows) = asked.await else {
+            return false;
+        };
         let states: Vec<(&str, &str)> = links
             .iter()
             .filter_map(|link| find(&rows, link))
             .map(|row| (text(row, "connectionStatus"), text(row, "connectionMsg")))
             .collect();
-        if let Some((_, message)) = states.iter().find(|(_, message)| message.contains(WORDS)) {
-            return Some((*message).to_owned());
+        if states.iter().any(|(_, message)| message.contains(WORDS)) {
+            return true;
         }
         let decided = states
             .iter()
             .all(|(state, _)| matches!(*state, "SUCCESS" | "FAILED"));
         if decided && states.len() == links.len() {
-            return None;
+            return false;
         }
         tokio::time::sleep(STEP).await;
     }
-    None
+    false
 }
 
 async fn ask_router(

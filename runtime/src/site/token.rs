@@ -9,10 +9,9 @@ use model::site::IngressKind;
 use pki::{Authority, KeyKind, LeafRequest, LinkToken, Token, TokenFormat};
 
 use super::certificates::SITE_CA;
+use super::change::Change;
 use super::context::Context;
 use super::error::SiteError;
-use super::lock;
-use super::recover;
 use super::request::{TokenIssued, TokenRequest};
 use super::state::SiteHandle;
 
@@ -21,11 +20,10 @@ use super::state::SiteHandle;
 /// # Errors
 /// In the order of v1: no ingress, unknown host, unreadable authority, file.
 pub async fn token_create(ctx: &Context, request: &TokenRequest) -> Result<TokenIssued, SiteError> {
-    let handle = SiteHandle::required(ctx)?;
-    let _lock = lock::acquire(ctx, "skupper token create").await?;
-    recover::finish_interrupted(ctx).await?;
+    let change = Change::begin(ctx, "skupper token create").await?;
+    let handle = change.handle();
     let site = handle.site();
-    let host = choose_host(&handle, request)?;
+    let host = choose_host(handle, request)?;
     let endpoint = |port| {
         HostPort::new(&host, port).map_err(|source| SiteError::state("ingress host", source))
     };

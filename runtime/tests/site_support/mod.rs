@@ -54,11 +54,16 @@ impl User {
         user
     }
 
-    /// A controller that holds its lock, in the test `fake_controller` of the same test binary.
+    /// A controller that holds its lock: the test `fake_controller` beside the one that is running.
     pub(crate) fn write_holding_controller(&self) {
         let this = std::env::current_exe().expect("this program");
+        let thread = std::thread::current();
+        let test = thread.name().expect("tests have names");
+        let module = test
+            .rsplit_once("::")
+            .map_or(String::new(), |(module, _)| format!("{module}::"));
         self.write_controller(&format!(
-            "{ARGUMENTS}=\"$*\" exec {} --exact fake_controller --nocapture",
+            "{ARGUMENTS}=\"$*\" exec {} --exact {module}fake_controller --nocapture",
             this.display()
         ));
     }
@@ -121,8 +126,9 @@ impl User {
 
     /// Fails unless nothing of a site is left: files, processes, containers, networks, images.
     pub(crate) fn assert_nothing_left(&self, when: &str) {
-        let left: Vec<PathBuf> = all_paths(&self.paths.sites_dir());
+        let left: Vec<PathBuf> = all_paths(&self.paths.data_home);
         assert!(left.is_empty(), "{when}: left over {left:?}");
+        assert!(!self.paths.data_home.exists(), "{when}: an empty directory");
         let runtime = all_paths(&self.paths.runtime_dir);
         assert!(runtime.is_empty(), "{when}: left over {runtime:?}");
         self.engine.assert_only_foreign(when);

@@ -2,7 +2,7 @@
 //!
 //! As root each user is a user id of its own, because root keeps its sites in `/var/lib/skupper`, which no test may
 //! touch; otherwise it is the caller with other directories.
-#![allow(dead_code, unreachable_pub)]
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 use std::ffi::OsStr;
 use std::fs;
@@ -159,6 +159,11 @@ impl User {
 
     /// Ids of this user's processes that have `words` in their command line and are no zombies
     pub fn processes(&self, words: &str) -> Vec<i32> {
+        self.processes_where(|line| line.contains(words))
+    }
+
+    /// The same for any condition on the command line
+    pub fn processes_where(&self, so: impl Fn(&str) -> bool) -> Vec<i32> {
         let home = self.root.path().as_os_str().as_encoded_bytes();
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc").unwrap().flatten() {
@@ -180,7 +185,7 @@ impl User {
                 .rsplit(')')
                 .next()
                 .is_some_and(|rest| rest.trim_start().starts_with('Z'));
-            if line.contains(words) && !zombie {
+            if so(&line) && !zombie {
                 found.push(pid);
             }
         }

@@ -67,9 +67,9 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     let started = Instant::now();
     let result = show(session, &shell, platform, &mut made).await;
     let succeeded = result.is_ok();
-    if succeeded && arguments.keep {
+    if arguments.keep {
         keep(&shell, &mut made);
-        return Ok(());
+        return result;
     }
     let result = result.and(remove(&shell, &mut made, succeeded).await);
     if result.is_ok() {
@@ -228,7 +228,7 @@ async fn first_reply(shell: &Shell, port: u16) -> Result<String, CommandError> {
             return Err(CommandError::failed(format!(
                 "no reply through the service network: {problem}"
             ))
-            .hint("see 'skupper link status' and 'skupper service status' with '--keep'"));
+            .hint("to look around, run the demo with --keep"));
         }
         shell.ui.step("waiting for the first reply");
         tokio::time::sleep(BETWEEN_TRIES).await;
@@ -300,10 +300,12 @@ fn keep(shell: &Shell, made: &mut Made) {
 }
 
 /// Removes what was made, in reverse; goes on after errors and reports the first
-async fn remove(shell: &Shell, made: &mut Made, shown: bool) -> Result<(), CommandError> {
-    if shown {
-        shell.say("Removing everything.");
-    }
+async fn remove(shell: &Shell, made: &mut Made, succeeded: bool) -> Result<(), CommandError> {
+    shell.say(if succeeded {
+        "Removing everything."
+    } else {
+        "The demo ends here; removing what it made."
+    });
     let mut result = Ok(());
     if let Some(container) = made.container.take() {
         shell.show(&container.removal_line());

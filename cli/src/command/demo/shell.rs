@@ -67,6 +67,7 @@ impl Shell {
         self.show(&format!("{} &", command_line(words)));
         let failed =
             |reason: String| CommandError::failed(format!("'{}': {reason}", command_line(words)));
+        // It makes a session of its own, which the leader of a process group may not.
         let mut child = self
             .command(words)
             .stderr(Stdio::null())
@@ -89,8 +90,10 @@ impl Shell {
         let line = command_line(words);
         self.show(&line);
         let failed = |reason: String| CommandError::failed(format!("'{line}' {reason}"));
+        // In a process group of its own: Ctrl-C is for the demo, which passes it on once.
         let mut child = self
             .command(words)
+            .process_group(0)
             .spawn()
             .map_err(|error| failed(format!("did not start: {error}")))?;
         let output = child
@@ -114,14 +117,12 @@ impl Shell {
         }
     }
 
-    /// In a process group of its own: Ctrl-C is for the demo, which passes it on once
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(&self.executable);
         command
             .args(words)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .process_group(0);
+            .stdout(Stdio::piped());
         command
     }
 }

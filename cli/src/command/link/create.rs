@@ -4,6 +4,7 @@ use clap::Args;
 use model::{LinkCost, LinkName};
 use pki::token::{LinkToken, Token, TokenKind};
 use runtime::site::{self, LinkRequest};
+use tokio::io::AsyncReadExt as _;
 
 use crate::args::{Changing, cobra, values};
 use crate::error::CommandError;
@@ -70,18 +71,17 @@ fn cost(value: i32) -> Result<LinkCost, CommandError> {
 async fn read(file: &str) -> Result<Vec<LinkToken>, CommandError> {
     let unreadable =
         |error: String| CommandError::failed(format!("Could not read connection token: {error}"));
-    let size = tokio::fs::metadata(file)
+    let opened = tokio::fs::File::open(file).await;
+    let opened = opened.map_err(|error| unreadable(format!("open {file}: {error}")))?;
+    let mut bytes = Vec::new();
+    opened
+        .take(LONGEST_TOKEN + 1)
+        .read_to_end(&mut bytes)
         .await
-        .map_err(|error| unreadable(format!("open {file}: {error}")))?;
-    if size.is_file() && size.len() > LONGEST_TOKEN {
-        return Err(unreadable(format!(
-            "{file} has {} bytes, which is too long for a token",
-            size.len()
-        )));
+        .map_err(|error| unreadable(format!("read {file}: {error}")))?;
+    if bytes.len() as u64 > LONGEST_TOKEN {
+        return Err(unreadable(format!("{file} is too long for a token")));
     }
-    let bytes = tokio::fs::read(file)
-        .await
-        .map_err(|error| unreadable(format!("open {file}: {error}")))?;
     let text = String::from_utf8(bytes).map_err(|_| unreadable(format!("{file} is not text")))?;
     let tokens = Token::parse(&text).map_err(|error| {
         CommandError::failed(error).hint(format!(

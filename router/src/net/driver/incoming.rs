@@ -173,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             )
         };
         match kind {
-            Kind::Control { .. } => {
+            Kind::Control => {
                 if !complete {
                     if octets.len() > GATHER_LIMIT {
                         return Err(DeliveryState::Released);
@@ -217,7 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             incoming.state = waits(octets);
             return Ok(());
         }
-        self.route(incoming, key, head, octets, complete, address.as_deref())
+        self.route(incoming, key, head, &octets, complete, address.as_deref())
     }
 
     fn gathered_too_much(&self, incoming: &Incoming) -> bool {
@@ -229,7 +229,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         incoming: &mut Incoming,
         key: DeliveryKey,
         mut head: Head,
-        octets: Bytes,
+        octets: &Bytes,
         complete: bool,
         link_address: Option<&str>,
     ) -> Result<(), DeliveryState> {
@@ -355,7 +355,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                         head.annotations = Annotations::from_value(&value).map_err(|error| {
                             DeliveryState::Rejected(Some(Condition::new(
                                 "amqp:invalid-field",
-                                &error.to_string(),
+                                error.to_string(),
                             )))
                         })?;
                     }

@@ -1,6 +1,6 @@
 //! Links of a connection: who may attach what, the fixed links between routers, and the proxies of an edge router.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use amqp::{
     Symbol, Value,
@@ -158,6 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             self.links.resize_with(slot + 1, || None);
         }
         self.links[slot] = Some(attached);
+        self.shared.counters.links.fetch_add(1, Ordering::Relaxed);
     }
 
     fn role(&self) -> ConnectionRole {
@@ -623,6 +624,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let Some(attached) = self.links.get_mut(link.0 as usize).and_then(Option::take) else {
             return;
         };
+        self.shared.counters.links.fetch_sub(1, Ordering::Relaxed);
         if let Some(name) = &attached.dynamic {
             self.shared.local.remove(name);
         }

@@ -473,6 +473,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             octets_out: 0.into(),
         });
         self.handle = Some(handle.clone());
+        self.shared
+            .counters
+            .amqp_connections
+            .fetch_add(1, Ordering::Relaxed);
         debug!(target: "router::server", connection = self.id.0, role = role.as_str(), peer = %handle.container, "connection opened");
         self.shared.tell(ControlMessage::ConnectionUp(handle));
         if role == ConnectionRole::InterRouter && self.options.outgoing {
@@ -534,6 +538,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             incoming.abort();
         }
         if self.handle.is_some() {
+            self.shared
+                .counters
+                .amqp_connections
+                .fetch_sub(1, Ordering::Relaxed);
             self.shared.tell(ControlMessage::ConnectionDown(self.id));
         }
     }

@@ -122,7 +122,7 @@ impl PeerFacts {
             let Value::Symbol(key) = key else { break };
             match (key.as_str(), value) {
                 ("qd.inter-router-cost", Value::Int(cost)) => {
-                    facts.cost = u32::try_from(*cost).ok().filter(|cost| *cost > 0)
+                    facts.cost = u32::try_from(*cost).ok().filter(|cost| *cost > 0);
                 }
                 ("qd.inter-router-role", Value::Int(4)) => facts.data = true,
                 ("qd.group-correlator", value) => {

@@ -1,6 +1,9 @@
 //! Messages that leave: queues of outgoing links, the pool of streaming links, dispositions from the peer.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering},
+};
 
 use amqp::{
     Symbol,
@@ -105,6 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             Via::Link(link) => Some(link),
             Via::Uplink => self.uplink.anonymous,
         };
+        let shared = self.shared.clone();
         let queue = link.and_then(|link| Some((link, self.link_mut(link)?.queue.as_mut()?)));
         match queue {
             Some((link, queue)) if queue.waiting.len() < LINK_QUEUE => {
@@ -112,6 +116,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 self.mark_ready(link);
             }
             Some((_, queue)) if delivery.presettled => {
+                shared
+                    .counters
+                    .dropped_presettled
+                    .fetch_add(1, Ordering::Relaxed);
                 // Newer pre-settled messages are worth more than older ones.
                 if let Some(oldest) = queue.waiting.iter().position(|waiting| waiting.presettled) {
                     if let Some(dropped) = queue.waiting.remove(oldest) {

@@ -20,7 +20,9 @@ use tokio::{
 };
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, TlsConnector, client, server};
 
-use super::{AdaptorServerConfig, TlsError, cipher, identity::peer_identity};
+use super::{
+    AdaptorServerConfig, TlsError, cipher, identity::peer_identity, read_ahead::ReadAhead,
+};
 
 /// First octet of a TLS record that opens a handshake; no protocol that the router speaks in the clear begins so.
 const HANDSHAKE_RECORD: u8 = 0x16;
@@ -33,9 +35,9 @@ pub enum Stream {
     /// Unix socket.
     Unix(UnixStream),
     /// TLS, this side connected.
-    TlsClient(Box<client::TlsStream<TcpStream>>),
+    TlsClient(Box<client::TlsStream<ReadAhead>>),
     /// TLS, this side accepted.
-    TlsServer(Box<server::TlsStream<TcpStream>>),
+    TlsServer(Box<server::TlsStream<ReadAhead>>),
 }
 
 /// What a handshake established.
@@ -67,8 +69,8 @@ impl Stream {
         match self {
             Self::Plain(tcp) => Some(tcp),
             Self::Unix(_) => None,
-            Self::TlsClient(tls) => Some(tls.get_ref().0),
-            Self::TlsServer(tls) => Some(tls.get_ref().0),
+            Self::TlsClient(tls) => Some(tls.get_ref().0.tcp()),
+            Self::TlsServer(tls) => Some(tls.get_ref().0.tcp()),
         }
     }
 
@@ -164,7 +166,7 @@ impl AsyncWrite for Stream {
 /// [`TlsError::Handshake`] with the reason in plain words.
 pub async fn accept_tls(tcp: TcpStream, config: Arc<ServerConfig>) -> Result<Stream, TlsError> {
     let peer = tcp_peer(&tcp);
-    match TlsAcceptor::from(config).accept(tcp).await {
+    match TlsAcceptor::from(config).accept(ReadAhead::new(tcp)).await {
         Ok(tls) => Ok(Stream::TlsServer(Box::new(tls))),
         Err(error) => Err(handshake_error(peer, error)),
     }
@@ -180,7 +182,7 @@ pub async fn accept_adaptor_tls(
     config: &AdaptorServerConfig,
 ) -> Result<Stream, TlsError> {
     let peer = tcp_peer(&tcp);
-    let start = match LazyConfigAcceptor::new(Acceptor::default(), tcp).await {
+    let start = match LazyConfigAcceptor::new(Acceptor::default(), ReadAhead::new(tcp)).await {
         Ok(start) => start,
         Err(error) => return Err(handshake_error(peer, error)),
     };
@@ -245,8 +247,8 @@ pub async fn connect_tls_alpn(
     let handshake = match alpn {
         Some(alpn) => connector
             .with_alpn(vec![alpn.as_bytes().to_vec()])
-            .connect(name, tcp),
-        None => connector.connect(name, tcp),
+            .connect(name, ReadAhead::new(tcp)),
+        None => connector.connect(name, ReadAhead::new(tcp)),
     };
     match handshake.await {
         Ok(tls) => Ok(Stream::TlsClient(Box::new(tls))),
