@@ -11,6 +11,7 @@
 mod args;
 mod command;
 mod error;
+mod interrupt;
 mod platform;
 mod render;
 mod report;
@@ -21,12 +22,12 @@ mod wording;
 
 use std::process::ExitCode;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{Arguments, Request};
+use crate::args::{Arguments, Global, Request};
 use crate::command::Command;
-use crate::error::{CommandError, ErrorKind};
+use crate::error::CommandError;
+use crate::interrupt::Interrupts;
 use crate::session::Session;
 use crate::ui::Ui;
 
@@ -90,22 +91,7 @@ fn run(arguments: Arguments) -> Result<(), CommandError> {
                 .enable_all()
                 .build()
                 .map_err(|error| CommandError::failed(format!("could not start: {error}")))?;
-            let result = runtime.block_on(async {
-                let ui = Ui::new(global.verbose);
-                let cancel = CancellationToken::new();
-                let session = Session::new(ui.clone(), &global, cancel.clone())?;
-                let handles_signals = command.handles_signals();
-                let result = tokio::select! {
-                    result = command.run(&session) => result,
-                    error = interrupted_twice(&ui, &cancel), if !handles_signals => Err(error),
-                };
-                if let Some(error) = ui.finish() {
-                    return Err(CommandError::failed(format!(
-                        "could not write to standard output: {error}"
-                    )));
-                }
-                result
-            });
+            let result = runtime.block_on(run_in_runtime(command, &global));
             // After a second Ctrl-C nothing is waited for.
             runtime.shutdown_background();
             result
@@ -113,29 +99,25 @@ fn run(arguments: Arguments) -> Result<(), CommandError> {
     }
 }
 
-/// The first Ctrl-C asks the command to stop and clean up; returns at the second
-async fn interrupted_twice(ui: &Ui, cancel: &CancellationToken) -> CommandError {
-    let signals = [
-        SignalKind::interrupt(),
-        SignalKind::terminate(),
-        SignalKind::hangup(),
-    ]
-    .map(signal);
-    let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = signals else {
-        // Without handlers the first signal ends the process, and the next command cleans up.
-        return std::future::pending().await;
-    };
-    for first in [true, false] {
+async fn run_in_runtime(command: Command, global: &Global) -> Result<(), CommandError> {
+    let ui = Ui::new(global.verbose);
+    let cancel = CancellationToken::new();
+    let result = if command.handles_signals() {
+        let session = Session::new(ui.clone(), global, cancel)?;
+        command.run(&session).await
+    } else {
+        let interrupts = Interrupts::catch()
+            .map_err(|error| CommandError::failed(format!("could not catch signals: {error}")))?;
+        let session = Session::new(ui.clone(), global, cancel.clone())?;
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
+            result = command.run(&session) => result,
+            error = interrupts.watch(ui.clone(), cancel) => Err(error),
         }
-        if first {
-            ui.note("Interrupted, cleaning up. Interrupt again to stop at once.");
-            cancel.cancel();
-        }
+    };
+    match ui.finish() {
+        None => result,
+        Some(error) => Err(CommandError::failed(format!(
+            "could not write to standard output: {error}"
+        ))),
     }
-    CommandError::new(ErrorKind::Interrupted, "interrupted")
-        .hint("what was begun is finished or undone by the next command on this site")
 }

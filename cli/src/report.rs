@@ -5,7 +5,7 @@ use runtime::site::{
     ContainerHealth, LinkStatus, NetworkRouter, Running, ServiceStatus, SiteStatus,
 };
 
-use crate::render::link::{IncomingReport, LinkReport, LinksReport};
+use crate::render::link::{IncomingReport, LinkReport};
 use crate::render::service::{HostPortReport, ServiceReport, TargetReport};
 use crate::render::site::{IngressReport, RemoteSite, RouterReport, SiteCounts, SiteReport};
 
@@ -61,20 +61,13 @@ pub(crate) fn site(status: &SiteStatus) -> SiteReport {
     }
 }
 
-/// For `skupper link status`
-pub(crate) fn links(status: &SiteStatus) -> LinksReport {
-    let incoming = status
-        .incoming
-        .iter()
-        .map(|link| IncomingReport {
-            site_name: link.router.clone(),
-            site_id: link.site_id.clone().unwrap_or_default(),
-        })
-        .collect();
-    LinksReport {
-        outgoing: status.links.iter().map(link).collect(),
-        incoming: (status.running == Running::Yes).then_some(incoming),
-    }
+/// Links of other sites, unless the router does not answer
+pub(crate) fn incoming(status: &SiteStatus) -> Option<Vec<IncomingReport>> {
+    let incoming = status.incoming.iter().map(|link| IncomingReport {
+        site_name: link.router.clone(),
+        site_id: link.site_id.clone().unwrap_or_default(),
+    });
+    (status.running == Running::Yes).then(|| incoming.collect())
 }
 
 /// For `skupper service status`
@@ -237,7 +230,7 @@ mod tests {
         let report = site(&status);
         assert_eq!(report.sites, None);
         assert_eq!(report.warnings, ["the router is not running"]);
-        assert!(links(&status).incoming.is_none());
+        assert!(incoming(&status).is_none());
     }
 
     #[test]

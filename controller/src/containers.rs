@@ -28,6 +28,7 @@ pub(crate) async fn keep(ctx: &Context, stop: &CancellationToken) {
                 tracing::warn!(%error, next = ?interval, "containers can't be looked after");
                 // an engine that was restarted needs a new connection
                 engine = None;
+                ctx.disconnect();
             }
         }
     }

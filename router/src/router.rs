@@ -153,7 +153,7 @@ async fn serve(
     loop {
         tokio::select! {
             () = watch.changed() => {
-                reload(options, &mut applied, &shared, &profiles, &log);
+                reload(options, &mut applied, &shared, &profiles, &log).await;
                 watch.set_directories(profiles.directories());
             }
             _ = terminate.recv() => break,
@@ -168,7 +168,7 @@ async fn serve(
 }
 
 /// Applies a changed file; an unusable one leaves everything as it is.
-fn reload(
+async fn reload(
     options: &RouterOptions,
     applied: &mut Applied,
     shared: &Shared,
@@ -191,13 +191,16 @@ fn reload(
     };
     match config::load(&options.config) {
         Err(error) => refused(error.to_string()),
-        Ok(parsed) if parsed.config == *applied.config() => {}
+        Ok(parsed) if parsed.config == *applied.config() => {
+            // Perhaps it was put back after a change that was refused.
+            shared.tell(ControlMessage::ConfigurationRefused(None));
+        }
         Ok(parsed) => {
             for warning in &parsed.warnings {
                 warn!(target: "router::config", "{warning}");
             }
             let logs = parsed.config.logs.clone();
-            match applied.change(parsed.config) {
+            match applied.change(parsed.config).await {
                 Ok(()) => log.apply(&logs),
                 Err(reason) => refused(reason),
             }

@@ -520,3 +520,17 @@ fn a_full_disk_at_any_point_of_init_leaves_nothing() {
     }
     panic!("never enough space");
 }
+
+#[tokio::test]
+async fn locks_of_killed_commands_are_no_site() {
+    let user = User::new();
+    let paths = user.site("default");
+    fs::create_dir_all(paths.run_dir()).expect("writable");
+    fs::write(paths.lock_file(), "4711 skupper init\n").expect("writable");
+    fs::write(user.paths.sites_dir().join(".init.lock"), "4711 skupper init\n").expect("writable");
+    let report = site::delete(&user.context("default"), false)
+        .await
+        .expect("fine");
+    assert_eq!(report, DeleteReport::NotFound);
+    user.assert_nothing_left("killed early");
+}

@@ -62,6 +62,15 @@ impl Certificates {
         certificate.store(&folder).expect("it can be written");
         folder
     }
+
+    /// Replaces the certificate, key and authority in a folder, which may be of another authority.
+    ///
+    /// # Panics
+    /// When it cannot be issued or written.
+    pub fn replace(&self, name: &str, folder: &Path) {
+        let issued = pki::Certificate::load(&self.issue(name)).expect("it was just written");
+        issued.store(folder).expect("it can be written");
+    }
 }
 
 /// Configurations of routers that will be linked.

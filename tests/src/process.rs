@@ -96,7 +96,7 @@ impl TestRouter {
                 ..Listener::new(MANAGEMENT, *port)
             },
         });
-        config.logs.push(LogEntity::at_least("DEFAULT", level));
+        config.logs = vec![LogEntity::at_least("DEFAULT", level)];
         let file = folder.path().join("router.json");
         std::fs::write(&file, config.to_json()).expect("the configuration can be written");
         let child = command(&program, folder.path());

@@ -1,6 +1,6 @@
 //! The demo on real engines: podman of root, podman of a user, docker. `tests/run.sh` starts them and names them in the
 //! environment; where it names none, a test says so.
-#![allow(clippy::print_stderr, clippy::unwrap_used)]
+#![allow(clippy::unwrap_used)]
 
 mod cli_support;
 
@@ -43,7 +43,10 @@ fn demo(user: &User, platform: &str, variable: &str, endpoint: &str) {
 fn endpoint(variable: &str) -> Option<String> {
     let endpoint = std::env::var(variable).ok().filter(|text| !text.is_empty());
     if endpoint.is_none() {
-        eprintln!("not run: {variable} names no engine (tests/run.sh starts one)");
+        e2e::did_not_run(
+            &format!("{variable} names no engine (tests/run.sh starts one)"),
+            false,
+        );
     }
     endpoint
 }

@@ -1,5 +1,5 @@
 //! Sites on the platform `linux`, through the command line: the whole way of a request, bad input, and trouble.
-#![allow(clippy::print_stderr, clippy::unwrap_used)]
+#![allow(clippy::unwrap_used)]
 
 mod cli_support;
 
@@ -669,7 +669,7 @@ fn a_name_that_is_in_use_is_refused() {
 fn a_full_disk_leaves_nothing() {
     let user = User::new();
     if !is_root() {
-        eprintln!("not run: needs root to mount a small file system");
+        e2e::did_not_run("only root can mount a small file system", true);
         return;
     }
     let data = user.path("data");

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io, sync::Arc};
 
 use model::router_config::{self as config, Role, RouterConfig};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
@@ -25,11 +25,20 @@ pub struct Applied {
     adaptors: Adaptors,
     http: Arc<dyn HttpState>,
     config: RouterConfig,
-    /// By name: stops accepting, ends connections.
-    listeners: BTreeMap<String, (CancellationToken, CancellationToken)>,
+    listeners: BTreeMap<String, Listening>,
     connectors: BTreeMap<String, CancellationToken>,
     /// Ends all connections.
     connections: CancellationToken,
+}
+
+/// A listener that runs.
+struct Listening {
+    /// Stops accepting.
+    stop: CancellationToken,
+    /// Ends its connections.
+    connections: CancellationToken,
+    /// Tasks that hold its sockets.
+    accepting: TaskTracker,
 }
 
 impl Applied {
@@ -83,7 +92,7 @@ impl Applied {
     ///
     /// # Errors
     /// The reason, when the change needs a restart or a new socket cannot be bound; nothing is changed then.
-    pub fn change(&mut self, new: RouterConfig) -> Result<(), String> {
+    pub async fn change(&mut self, new: RouterConfig) -> Result<(), String> {
         let difference = RouterConfig::difference(&self.config, &new);
         if let Some(reason) = difference.refused {
             return Err(reason);
@@ -110,7 +119,10 @@ impl Applied {
             self.stop_listening(&listener.name);
         }
         for (old, new) in difference.listeners.changed {
-            self.stop_listening(&old.name);
+            if let Some(accepting) = self.stop_listening(&old.name) {
+                // It usually keeps its port, which is free only then.
+                accepting.wait().await;
+            }
             match Listener::bind(new.clone()) {
                 Ok(socket) => bound.push((new, socket)),
                 Err(error) => {
@@ -153,8 +165,8 @@ impl Applied {
 
     /// Stops accepting on all listeners, AMQP and TCP.
     pub fn stop_accepting(&self) {
-        for (stop, _) in self.listeners.values() {
-            stop.cancel();
+        for listening in self.listeners.values() {
+            listening.stop.cancel();
         }
         self.adaptors.with(|maps| {
             for listener in maps.listeners.values() {
@@ -174,10 +186,17 @@ impl Applied {
     fn listen(&mut self, config: &config::Listener, socket: Listener) {
         let stop = CancellationToken::new();
         let connections = self.connections.child_token();
-        self.listeners
-            .insert(config.name.clone(), (stop.clone(), connections.clone()));
+        let accepting = TaskTracker::new();
+        self.listeners.insert(
+            config.name.clone(),
+            Listening {
+                stop: stop.clone(),
+                connections: connections.clone(),
+                accepting: accepting.clone(),
+            },
+        );
         if !config.http {
-            tokio::spawn(socket.run(
+            accepting.spawn(socket.run(
                 self.shared.clone(),
                 self.profiles.clone(),
                 stop,
@@ -195,7 +214,7 @@ impl Applied {
             }),
         };
         for listener in socket.into_tcp() {
-            tokio::spawn(http::serve(
+            accepting.spawn(http::serve(
                 listener,
                 options.clone(),
                 self.http.clone(),
@@ -204,11 +223,13 @@ impl Applied {
         }
     }
 
-    fn stop_listening(&mut self, name: &str) {
-        if let Some((stop, connections)) = self.listeners.remove(name) {
-            stop.cancel();
-            connections.cancel();
-        }
+    /// Returns the tasks that give the sockets up.
+    fn stop_listening(&mut self, name: &str) -> Option<TaskTracker> {
+        let listening = self.listeners.remove(name)?;
+        listening.stop.cancel();
+        listening.connections.cancel();
+        listening.accepting.close();
+        Some(listening.accepting)
     }
 
     fn connect(&mut self, config: config::Connector) {

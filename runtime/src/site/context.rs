@@ -1,7 +1,7 @@
 //! What every operation on a site needs to know about its caller.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::name::Namespace;
 use model::paths::{Paths, SitePaths};
@@ -26,6 +26,15 @@ pub struct Context {
     /// Cancelled by Ctrl-C: the operation stops before its next step and rolls back.
     pub cancel: CancellationToken,
     seams: Seams,
+    /// Engines that answered: one command asks several times, and the first answer of podman takes a while.
+    connected: Arc<Mutex<Vec<Connected>>>,
+}
+
+#[derive(Clone, Debug)]
+struct Connected {
+    platform: Platform,
+    endpoint: Option<String>,
+    engine: Arc<dyn Engine>,
 }
 
 /// Replacements of the outside world, for tests.
@@ -57,6 +66,7 @@ impl Context {
                 routers: Arc::new(AmqpAccess),
                 controller: None,
             },
+            connected: Arc::default(),
         }
     }
 
@@ -101,8 +111,31 @@ impl Context {
         if let Some(engine) = &self.seams.engine {
             return Ok(Some(Arc::clone(engine)));
         }
-        let connected = engine::connect(platform, endpoint, &self.engine_environment).await?;
-        Ok(Some(connected))
+        let known = self
+            .connections()
+            .iter()
+            .find(|known| known.platform == platform && known.endpoint.as_deref() == endpoint)
+            .map(|known| Arc::clone(&known.engine));
+        if known.is_some() {
+            return Ok(known);
+        }
+        let engine = engine::connect(platform, endpoint, &self.engine_environment).await?;
+        self.connections().push(Connected {
+            platform,
+            endpoint: endpoint.map(str::to_owned),
+            engine: Arc::clone(&engine),
+        });
+        Ok(Some(engine))
+    }
+
+    /// Forgets engines: the next question connects anew.
+    pub fn disconnect(&self) {
+        self.connections().clear();
+    }
+
+    fn connections(&self) -> MutexGuard<'_, Vec<Connected>> {
+        // a panic elsewhere leaves the list whole
+        self.connected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn controller_program(&self) -> &Path {

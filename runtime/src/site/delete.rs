@@ -63,7 +63,11 @@ pub async fn delete(ctx: &Context, force: bool) -> Result<DeleteReport, SiteErro
     };
     let remains = survey(ctx, &paths, force).await?;
     let containers = find_containers(ctx, &remains.engines).await?;
-    if !existed && containers.iter().all(|(_, found)| found.is_empty()) {
+    let empty = containers.iter().all(|(_, found)| found.is_empty()) && is_empty_site(&paths);
+    if empty {
+        // at most the lock of a command that was killed before it did anything
+        remove(&paths.root())?;
+        recover::remove_empty_home(&ctx.paths);
         return Ok(DeleteReport::NotFound);
     }
     let kept_network = attached_network(&remains).await?;
@@ -139,6 +143,15 @@ async fn lock_existing(ctx: &Context, paths: &SitePaths) -> Result<Option<HeldLo
         recover::finish_interrupted(ctx).await?;
     }
     Ok(lock.is_current().then_some(lock))
+}
+
+/// Nothing but the directory of the lock, and no journal in it.
+fn is_empty_site(paths: &SitePaths) -> bool {
+    let run = paths.run_dir();
+    let only_run = std::fs::read_dir(paths.root()).map_or(true, |entries| {
+        entries.flatten().all(|entry| entry.path() == run)
+    });
+    only_run && !paths.journal().exists() && !paths.socket_dir().exists()
 }
 
 /// Reads what is left of the site's description, and connects to its engine.

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use model::paths::Paths;
 use tokio::time::Instant;
 
 use crate::native::{self, HeldLock};
@@ -16,6 +17,7 @@ use super::error::SiteError;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// An `init` may wait half a minute for its router.
 const INIT_PATIENCE: Duration = Duration::from_secs(60);
+const INIT_LOCK: &str = ".init.lock";
 const STEP: Duration = Duration::from_millis(50);
 /// From here on the user is told what the command waits for.
 const SILENT: Duration = Duration::from_secs(1);
@@ -39,7 +41,7 @@ impl InitTurn {
     /// # Errors
     /// [`SiteError::Busy`] after a minute.
     pub(crate) async fn wait(ctx: &Context, command: &str) -> Result<Self, SiteError> {
-        let path = ctx.paths.sites_dir().join(".init.lock");
+        let path = ctx.paths.sites_dir().join(INIT_LOCK);
         let lock = wait_for(ctx, &path, command, INIT_PATIENCE).await?;
         Ok(Self { path, _lock: lock })
     }
@@ -51,6 +53,23 @@ impl Drop for InitTurn {
         if let Err(error) = fs::remove_file(&self.path) {
             tracing::debug!(path = %self.path.display(), %error, "lock file stays");
         }
+    }
+}
+
+/// Removes the lock file of an `init` that was killed, where it is the last thing in the directory of the sites.
+pub(crate) fn remove_left_turn(paths: &Paths) {
+    let directory = paths.sites_dir();
+    let path = directory.join(INIT_LOCK);
+    let alone = fs::read_dir(&directory)
+        .is_ok_and(|entries| entries.flatten().all(|entry| entry.path() == path));
+    if !alone || !path.exists() {
+        return;
+    }
+    match HeldLock::try_acquire(&path, "skupper delete") {
+        Ok(Some(lock)) => drop(InitTurn { path, _lock: lock }),
+        // somebody makes a site now
+        Ok(None) => {}
+        Err(error) => tracing::debug!(%error, "lock file stays"),
     }
 }
 

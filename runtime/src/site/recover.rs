@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::name::SiteId;
 use model::paths::{Paths, SitePaths};
@@ -66,6 +67,17 @@ pub(crate) async fn finish_interrupted(ctx: &Context) -> Result<(), SiteError> {
                 }
                 None => None,
             };
+            let in_flight = matches!(
+                left.undos.last(),
+                Some(
+                    Undo::RemoveContainer { .. }
+                        | Undo::RemoveImage { .. }
+                        | Undo::RemoveNetwork { .. }
+                )
+            );
+            if in_flight {
+                let_engine_settle(&path).await;
+            }
             let failures = match &left.header.site_id {
                 Some(site) => undo_all(ctx, &paths, engine.as_ref(), site, &left.undos).await,
                 None => Vec::new(),
@@ -77,6 +89,19 @@ pub(crate) async fn finish_interrupted(ctx: &Context) -> Result<(), SiteError> {
             clear_backups(&paths);
             Ok(())
         }
+    }
+}
+
+/// An engine goes on with a call whose caller died: what was asked last may not be there yet, and would be there after
+/// its undo.
+async fn let_engine_settle(journal: &Path) {
+    const SETTLED: Duration = Duration::from_secs(3);
+    let age = fs::metadata(journal)
+        .and_then(|metadata| metadata.modified())
+        .ok()
+        .and_then(|modified| modified.elapsed().ok());
+    if let Some(rest) = age.and_then(|age| SETTLED.checked_sub(age)) {
+        tokio::time::sleep(rest).await;
     }
 }
 
@@ -168,6 +193,7 @@ async fn remove_own_network(
 
 /// Removes the parents of a removed site when they are empty.
 pub(crate) fn remove_empty_home(paths: &Paths) {
+    super::lock::remove_left_turn(paths);
     for directory in [paths.sites_dir(), paths.data_home.clone()] {
         if let Err(error) = fs::remove_dir(&directory) {
             tracing::debug!(path = %directory.display(), %error, "stays");

@@ -17,6 +17,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub use e2e::free_port;
+
 /// First user id of tests run as root
 const FIRST_UID: u32 = 61_000;
 /// For anything to happen that should happen soon
@@ -231,16 +233,11 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// The program under test: `SKUPPER_BIN`, else what cargo built last
+/// The program under test, where every user can reach it
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        let found = match std::env::var_os("SKUPPER_BIN") {
-            Some(path) => PathBuf::from(path),
-            None => {
-                built().expect("build the program first (cargo build) or name it in SKUPPER_BIN")
-            }
-        };
+        let found = e2e::environment::skupper();
         if !is_root() {
             return found;
         }
@@ -256,33 +253,6 @@ pub fn binary() -> &'static Path {
         give(&directory, None, 0o755);
         copy
     })
-}
-
-fn built() -> Option<PathBuf> {
-    // <target>/[<triple>/]<profile>/deps/<test>
-    let test = std::env::current_exe().ok()?;
-    let profile = test.parent()?.parent()?;
-    let target = profile
-        .ancestors()
-        .find(|path| path.file_name() == Some(OsStr::new("target")))?;
-    let mut candidates = vec![profile.join("skupper")];
-    for parent in std::iter::once(target.to_owned()).chain(
-        fs::read_dir(target)
-            .ok()?
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| path.is_dir()),
-    ) {
-        candidates.extend(["debug", "release"].map(|profile| parent.join(profile).join("skupper")));
-    }
-    candidates
-        .into_iter()
-        .filter(|path| path.is_file())
-        .max_by_key(|path| {
-            fs::metadata(path)
-                .and_then(|metadata| metadata.modified())
-                .ok()
-        })
 }
 
 fn give(path: &Path, uid: Option<u32>, mode: u32) {
@@ -309,15 +279,6 @@ pub fn ended(line: &str, output: Output) -> Ended {
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
     }
-}
-
-/// A port that is free now
-pub fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }
 
 /// Looks until it is so

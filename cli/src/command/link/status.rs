@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use runtime::site;
+use runtime::site::{self, SiteError};
 use tokio::time::Instant;
 
 use crate::args::{Reporting, cobra, values};
@@ -39,7 +39,14 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     }
     session.site()?;
     let wait = Duration::from_secs(u64::try_from(arguments.wait).unwrap_or(0));
-    let links = wait_for(session, name, wait, arguments.timeout).await?;
+    let outgoing = wait_for(session, name, wait, arguments.timeout).await?;
+    // A question to the whole network, asked only for an answer that is shown
+    let incoming = if arguments.show_incoming_links || arguments.reporting.output.is_some() {
+        report::incoming(&within(arguments.timeout, site::status(&session.context()?)).await?)
+    } else {
+        None
+    };
+    let links = LinksReport { outgoing, incoming };
     let found = name.map(|name| {
         links
             .outgoing
@@ -75,21 +82,15 @@ async fn wait_for(
     name: Option<&str>,
     wait: Duration,
     timeout: Duration,
-) -> Result<LinksReport, CommandError> {
+) -> Result<Vec<LinkReport>, CommandError> {
     let deadline = Instant::now() + wait;
     let context = session.context()?;
     loop {
-        let status = tokio::time::timeout(timeout, site::status(&context))
-            .await
-            .map_err(|_| {
-                CommandError::failed(format!(
-                    "unable to retrieve links: no answer within {timeout:?}"
-                ))
-            })??;
-        let links = report::links(&status);
+        let found = within(timeout, site::link_statuses(&context)).await?;
+        let links: Vec<LinkReport> = found.iter().map(report::link).collect();
         let pending =
             |link: &LinkReport| !link.connected && name.is_none_or(|name| link.name == name);
-        if !links.outgoing.iter().any(pending) || Instant::now() >= deadline {
+        if !links.iter().any(pending) || Instant::now() >= deadline {
             return Ok(links);
         }
         session.ui.step("waiting for the link");
@@ -99,5 +100,18 @@ async fn wait_for(
                 return Err(CommandError::new(ErrorKind::Interrupted, "interrupted"));
             }
         }
+    }
+}
+
+async fn within<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, SiteError>>,
+) -> Result<T, CommandError> {
+    match tokio::time::timeout(limit, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(CommandError::failed(format!(
+            "unable to retrieve links: no answer within {limit:?}"
+        ))
+        .hint("allow more time with --timeout")),
     }
 }

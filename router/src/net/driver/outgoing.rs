@@ -73,8 +73,6 @@ impl Sent {
 pub(super) struct Streams {
     session: Option<SessionId>,
     idle: Vec<LinkId>,
-    /// Links being attached, each with a message that waits in its queue.
-    opening: usize,
 }
 
 impl Streams {
@@ -86,7 +84,6 @@ impl Streams {
 
     pub(super) fn release_all(&mut self) {
         self.idle.clear();
-        self.opening = 0;
     }
 }
 
@@ -168,7 +165,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         };
         let attach = sender_attach(None, capabilities);
         let link = self.engine.attach(session, attach).ok()?;
-        self.streams.opening += 1;
         self.put_link(link, Attached::sender(Kind::Stream, session, None));
         Some(link)
     }

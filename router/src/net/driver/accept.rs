@@ -1,0 +1,319 @@
+//! Links that the peer attaches: what is accepted, and with which credit.
+
+use std::sync::Arc;
+
+use amqp::{
+    Symbol,
+    engine::LinkId,
+    performative::{Attach, Condition, RcvSettleMode, Role, SndSettleMode},
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tracing::debug;
+
+use super::{
+    Driver,
+    links::{
+        ADDRESS_TRACKING, Attached, CAPABILITY_CONTROL, CAPABILITY_DATA, CAPABILITY_DOWNLINK, Kind,
+        MESH_CREDIT, MESH_DISCOVERY, PRIORITIES,
+    },
+};
+use crate::core::{
+    address::{AddressKey, strip},
+    local::LocalTarget,
+    shared::{ConnectionRole, ControlMessage},
+};
+
+/// Why an attach is refused.
+enum Refusal {
+    NoRoute,
+    Forbidden,
+    ConnectionRole(&'static str),
+    NotImplemented,
+    Silent,
+}
+
+impl Refusal {
+    fn condition(&self) -> Option<Condition> {
+        let (condition, text) = match self {
+            Self::NoRoute => ("qd:no-route-to-dest", "No route to the destination node"),
+            Self::Forbidden => ("qd:forbidden", "Connectivity to the node is forbidden"),
+            Self::ConnectionRole(text) => ("qd:connection-role", *text),
+            Self::NotImplemented => ("amqp:not-implemented", "Incoming messages not allowed"),
+            Self::Silent => return None,
+        };
+        Some(Condition::new(condition, text))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    pub(super) fn remote_attach(&mut self, link: LinkId, attach: &Attach) {
+        let outcome = match attach.role {
+            Role::Sender => self.accept_receiver(link, attach),
+            Role::Receiver => self.accept_sender(link, attach),
+        };
+        if let Err(refusal) = outcome {
+            debug!(target: "router::core", connection = self.id.0, link = %attach.name, "attach refused");
+            self.engine.refuse(link, refusal.condition());
+        }
+    }
+
+    /// The peer sends on this link.
+    fn accept_receiver(&mut self, link: LinkId, attach: &Attach) -> Result<(), Refusal> {
+        let session = self.engine.link_session(link);
+        let target = attach
+            .target
+            .as_ref()
+            .filter(|target| !target.coordinator)
+            .ok_or(Refusal::NoRoute)?;
+        let has = |name: &str| {
+            target
+                .capabilities
+                .iter()
+                .any(|symbol| symbol.as_str() == name)
+        };
+        let mut reply = reply_to(attach);
+        let capacity = self.options.link_capacity;
+        if has(CAPABILITY_CONTROL) || has(CAPABILITY_DATA) {
+            if self.role() != ConnectionRole::InterRouter {
+                return Err(Refusal::Forbidden);
+            }
+            let kind = if has(CAPABILITY_CONTROL) {
+                self.router_links.control_in = Some(link);
+                Kind::Control
+            } else if self.router_links.data_in < PRIORITIES {
+                self.router_links.data_in += 1;
+                Kind::Data
+            } else {
+                Kind::Stream
+            };
+            self.accept_and_grant(
+                link,
+                reply,
+                Attached::receiver(kind, session, None),
+                capacity,
+            );
+            self.check_control_links();
+            return Ok(());
+        }
+        self.check_endpoint_allowed()?;
+        let Some(address) = target.address.clone().filter(|address| !address.is_empty()) else {
+            if target.dynamic {
+                return Err(Refusal::NoRoute);
+            }
+            let kind = if self.role() == ConnectionRole::Normal {
+                Kind::Endpoint
+            } else {
+                Kind::Stream
+            };
+            self.accept_and_grant(
+                link,
+                reply,
+                Attached::receiver(kind, session, None),
+                capacity,
+            );
+            return Ok(());
+        };
+        match address.as_str() {
+            MESH_DISCOVERY => {
+                if self.role() != ConnectionRole::Edge {
+                    return Err(Refusal::Silent);
+                }
+                // C edges expect the termini of the answer swapped.
+                let (source, target) = (reply.source.take(), reply.target.take());
+                reply.source = target.map(|target| amqp::performative::Source {
+                    address: target.address,
+                    expiry_policy: target.expiry_policy,
+                    ..Default::default()
+                });
+                reply.target = source.map(|source| amqp::performative::Target {
+                    address: source.address,
+                    expiry_policy: source.expiry_policy,
+                    ..Default::default()
+                });
+                self.accept_and_grant(
+                    link,
+                    reply,
+                    Attached::receiver(Kind::Mesh, session, None),
+                    MESH_CREDIT,
+                );
+                return Ok(());
+            }
+            ADDRESS_TRACKING => return Err(Refusal::NotImplemented),
+            _ => {}
+        }
+        let space = self.shared.space.clone();
+        let text: Arc<str> = strip(&address).into();
+        let mut attached =
+            Attached::receiver(Kind::Endpoint, session, Some(address.as_str().into()));
+        match space.classify(&address) {
+            AddressKey::Local(_) | AddressKey::Router(_) => {
+                self.accept_and_grant(link, reply, attached, capacity);
+            }
+            AddressKey::Edge(_) | AddressKey::Mobile(_) => {
+                // Credit comes from the control task, once the address has a destination.
+                let key: Arc<str> = space.classify(&text).to_string().into();
+                attached.registered = true;
+                self.engine.accept(link, reply);
+                self.put_link(link, attached);
+                if let Some(connection) = self.handle.clone() {
+                    self.shared.tell(ControlMessage::ProducerUp {
+                        connection,
+                        link,
+                        key,
+                    });
+                }
+            }
+            AddressKey::AllRouters(_) | AddressKey::Foreign(_) => return Err(Refusal::NoRoute),
+        }
+        Ok(())
+    }
+
+    /// The peer receives on this link.
+    fn accept_sender(&mut self, link: LinkId, attach: &Attach) -> Result<(), Refusal> {
+        let session = self.engine.link_session(link);
+        let source = attach.source.as_ref().ok_or(Refusal::NoRoute)?;
+        let has = |name: &str| {
+            source
+                .capabilities
+                .iter()
+                .any(|symbol| symbol.as_str() == name)
+        };
+        let mut reply = reply_to(attach);
+        if has(CAPABILITY_CONTROL) || has(CAPABILITY_DATA) {
+            if self.role() != ConnectionRole::InterRouter {
+                return Err(Refusal::Forbidden);
+            }
+            let kind = if has(CAPABILITY_CONTROL) {
+                Kind::Control
+            } else {
+                Kind::Data
+            };
+            self.engine.accept(link, reply);
+            self.put_link(link, Attached::sender(kind.clone(), session, None));
+            if kind == Kind::Control {
+                self.router_links.control_out = Some(link);
+            } else if self.router_links.data_out.len() < PRIORITIES {
+                self.router_links.data_out.push(link);
+            }
+            self.check_control_links();
+            return Ok(());
+        }
+        self.check_endpoint_allowed()?;
+        let Some(connection) = self.handle.clone() else {
+            return Err(Refusal::Forbidden);
+        };
+        let mut attached = Attached::sender(Kind::Endpoint, session, None);
+        attached.settles = attach.snd_settle_mode == SndSettleMode::Settled;
+        if source.dynamic {
+            let name = self
+                .shared
+                .local
+                .register(LocalTarget::Link(connection, link));
+            if let Some(source) = &mut reply.source {
+                source.address = Some(self.shared.space.dynamic(&name));
+            }
+            attached.dynamic = Some(name);
+            self.engine.accept(link, reply);
+            self.put_link(link, attached);
+            return Ok(());
+        }
+        let address = source
+            .address
+            .clone()
+            .filter(|address| !address.is_empty())
+            .ok_or(Refusal::NoRoute)?;
+        if has(CAPABILITY_DOWNLINK) {
+            if self.role() != ConnectionRole::Edge || self.shared.space.edge {
+                return Err(Refusal::Forbidden);
+            }
+            attached.kind = Kind::Downlink;
+            attached.registered = true;
+            self.engine.accept(link, reply);
+            self.put_link(link, attached);
+            let key: Arc<str> = format!("H{address}").into();
+            self.shared.tell(ControlMessage::ConsumerUp {
+                connection,
+                link,
+                key,
+            });
+            return Ok(());
+        }
+        match address.as_str() {
+            ADDRESS_TRACKING => {
+                if self.role() != ConnectionRole::Edge {
+                    return Err(Refusal::ConnectionRole(
+                        "Connection does not support address tracking",
+                    ));
+                }
+                attached.kind = Kind::Tracking;
+                self.engine.accept(link, reply);
+                self.put_link(link, attached);
+                self.shared
+                    .tell(ControlMessage::TrackingUp { connection, link });
+                return Ok(());
+            }
+            MESH_DISCOVERY => return Err(Refusal::Silent),
+            _ => {}
+        }
+        let AddressKey::Mobile(text) = self.shared.space.classify(&address) else {
+            return Err(Refusal::NoRoute);
+        };
+        let key: Arc<str> = format!("M{text}").into();
+        attached.registered = true;
+        attached.address = Some(text.into());
+        self.engine.accept(link, reply);
+        self.put_link(link, attached);
+        self.shared.tell(ControlMessage::ConsumerUp {
+            connection,
+            link,
+            key,
+        });
+        Ok(())
+    }
+
+    fn accept_and_grant(&mut self, link: LinkId, reply: Attach, attached: Attached, credit: u32) {
+        self.engine.accept(link, reply);
+        self.put_link(link, attached);
+        self.engine.grant(link, credit);
+    }
+
+    /// Endpoint links on an inter-router connection are only for routers, which attach control links first.
+    fn check_endpoint_allowed(&self) -> Result<(), Refusal> {
+        if self.role() == ConnectionRole::InterRouter && self.router_links.control_in.is_none() {
+            return Err(Refusal::ConnectionRole(
+                "Link attach forbidden on inter-router connection",
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_control_links(&mut self) {
+        let links = &mut self.router_links;
+        if !links.announced && links.control_in.is_some() && links.control_out.is_some() {
+            links.announced = true;
+            self.shared.tell(ControlMessage::ControlLinksUp(self.id));
+        }
+    }
+}
+
+/// Answer to an attach: termini repeated with the expiry policy that C routers write out.
+fn reply_to(attach: &Attach) -> Attach {
+    let expiry = || Some(Symbol::from_static("session-end"));
+    let mut reply = Attach {
+        snd_settle_mode: SndSettleMode::Mixed,
+        rcv_settle_mode: RcvSettleMode::First,
+        source: attach.source.clone(),
+        target: attach.target.clone(),
+        initial_delivery_count: Some(0),
+        max_message_size: Some(0),
+        properties: attach.properties.clone(),
+        ..Attach::default()
+    };
+    if let Some(source) = &mut reply.source {
+        source.expiry_policy = expiry();
+    }
+    if let Some(target) = &mut reply.target {
+        target.expiry_policy = expiry();
+    }
+    reply
+}
