@@ -149,7 +149,7 @@ async fn serve(
     )
     .map_err(|error| RouterError::Start(error.to_string()))?;
     // A change between the first reading and the watch would go unnoticed.
-    reload(options, &mut applied, &shared, &profiles, &log);
+    reload(options, &mut applied, &shared, &profiles, &log).await;
     loop {
         tokio::select! {
             () = watch.changed() => {

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! [`engine`] is what a site needs of Podman and Docker, [`image`] makes the container image from the
-//! running binary. Nothing here prints or exits.
+//! running binary. [`host`] knows this host's names and ports, [`native`] its locks and processes. Nothing here prints or
+//! exits.
 #![forbid(unsafe_code)]
 
 mod docker;

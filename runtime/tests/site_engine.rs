@@ -493,3 +493,86 @@ async fn two_sites_share_an_image_until_the_last_one_goes() {
     site::delete(&east, false).await.expect("removed");
     user.assert_nothing_left("both removed");
 }
+
+#[tokio::test]
+async fn plans_name_every_step_in_order() {
+    let user = User::new();
+    let ctx = user.context("default");
+    let plan = site::plan_init(&ctx, &request(Platform::Podman))
+        .await
+        .expect("a plan");
+    let root = user.site("default").root();
+    let lines: Vec<String> = plan
+        .to_string()
+        .replace(&format!("{}/", root.display()), "")
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    let router = host_router_name(&plan);
+    let image = lines
+        .iter()
+        .find(|line| line.starts_with("load image localhost/skupper:"))
+        .expect("an image")
+        .clone();
+    assert_eq!(
+        lines,
+        [
+            "create directory issuers",
+            "create directory certs",
+            "create directory links",
+            "create directory services",
+            "create directory router",
+            "create directory run/sockets",
+            "write the site's description (site.yaml)",
+            "generate certificate authorities and certificates for host.example, 192.0.2.1",
+            "write the router's configuration (router/skrouterd.json)",
+            "create network skupper",
+            image.as_str(),
+            "start container skupper-router",
+            "start the site controller",
+            router.as_str(),
+        ]
+    );
+    site::init(&ctx, &request(Platform::Podman))
+        .await
+        .expect("a site");
+    let db = service("db", 5432);
+    let plan = site::plan_service_create(&ctx, &db).await.expect("a plan");
+    let starts: Vec<String> = plan
+        .to_string()
+        .lines()
+        .map(|line| {
+            line.split(" (")
+                .next()
+                .unwrap_or("")
+                .replace(&format!("{}/", root.display()), "")
+        })
+        .collect();
+    assert_eq!(
+        starts[..4],
+        [
+            "write service db",
+            "create directory service-routers/db",
+            "write the router's configuration",
+            "start container db"
+        ]
+    );
+    assert!(starts[4].ends_with("-db"), "{starts:?}");
+    let lines = site::plan_delete(&ctx).await.expect("a plan");
+    assert!(
+        lines.contains(&"remove container skupper-router".to_owned()),
+        "{lines:?}"
+    );
+    assert!(
+        lines.contains(&"remove network skupper".to_owned()),
+        "{lines:?}"
+    );
+    assert_eq!(user.engine.state().containers.len(), 1, "plans do nothing");
+}
+
+fn host_router_name(plan: &site::Plan) -> String {
+    match plan.steps.last() {
+        Some(site::Step::AwaitRouter { id, .. }) => format!("wait for router {id}"),
+        other => panic!("{other:?}"),
+    }
+}

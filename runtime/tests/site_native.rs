@@ -454,7 +454,10 @@ async fn steps_of_init(user: &User) -> usize {
 
 /// Inside a small file system of its own: see the test below.
 #[tokio::test]
-#[expect(clippy::print_stdout, reason = "tells the test that started this process")]
+#[expect(
+    clippy::print_stdout,
+    reason = "tells the test that started this process"
+)]
 async fn inside_a_small_file_system() {
     let Ok(size) = std::env::var("SMALL_FILE_SYSTEM") else {
         return;
@@ -483,6 +486,13 @@ async fn inside_a_small_file_system() {
             assert!(left.is_empty(), "{left:?}");
         }
     }
+    // what lies in it is still in use by a controller, if the site was made
+    let unmounted = std::process::Command::new("umount")
+        .arg("--lazy")
+        .arg(&user.paths.data_home)
+        .status()
+        .expect("umount");
+    assert!(unmounted.success());
 }
 
 /// Needs user and mount namespaces; says so where there are none.
@@ -527,7 +537,11 @@ async fn locks_of_killed_commands_are_no_site() {
     let paths = user.site("default");
     fs::create_dir_all(paths.run_dir()).expect("writable");
     fs::write(paths.lock_file(), "4711 skupper init\n").expect("writable");
-    fs::write(user.paths.sites_dir().join(".init.lock"), "4711 skupper init\n").expect("writable");
+    fs::write(
+        user.paths.sites_dir().join(".init.lock"),
+        "4711 skupper init\n",
+    )
+    .expect("writable");
     let report = site::delete(&user.context("default"), false)
         .await
         .expect("fine");

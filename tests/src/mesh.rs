@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use model::router_config::{Connector, Listener, Mode, Role, RouterConfig, RouterEntity, SslProfile};
+use model::router_config::{
+    Connector, Listener, Mode, Role, RouterConfig, RouterEntity, SslProfile,
+};
 use pki::{Authority, KeyKind, LeafRequest};
 
 use crate::{
@@ -33,8 +35,16 @@ impl Certificates {
     /// # Panics
     /// When no key can be made.
     pub fn new() -> Self {
+        Self::of("test-links")
+    }
+
+    /// A new authority with a name of its own.
+    ///
+    /// # Panics
+    /// When no key can be made.
+    pub fn of(name: &str) -> Self {
         Self {
-            authority: Authority::generate("test-links", KeyKind::P256).expect("a key can be made"),
+            authority: Authority::generate(name, KeyKind::P256).expect("a key can be made"),
             folder: scratch(),
         }
     }
@@ -148,7 +158,9 @@ impl Plan {
     /// `count` interior routers without links.
     pub fn routers(count: usize) -> Self {
         Self {
-            configs: (0..count).map(|index| interior(format!("r{index}"))).collect(),
+            configs: (0..count)
+                .map(|index| interior(format!("r{index}")))
+                .collect(),
             certificates: None,
         }
     }
@@ -221,7 +233,11 @@ impl Mesh {
     /// # Panics
     /// When that does not happen in time.
     pub async fn converged(&self) {
-        let ids: Vec<&str> = self.routers.iter().map(|router| router.id.as_str()).collect();
+        let ids: Vec<&str> = self
+            .routers
+            .iter()
+            .map(|router| router.id.as_str())
+            .collect();
         for router in &self.routers {
             let others: Vec<&str> = ids.iter().copied().filter(|id| *id != router.id).collect();
             router.until_nodes(&others).await;

@@ -245,8 +245,7 @@ impl TestRouter {
             &format!("tcpListener {name} is {status}"),
             "tcpListener",
             |found| {
-                rows::named(found, name)
-                    .is_some_and(|row| rows::text(row, "operStatus") == status)
+                rows::named(found, name).is_some_and(|row| rows::text(row, "operStatus") == status)
             },
         )
         .await;
@@ -316,13 +315,20 @@ impl TestRouter {
 }
 
 impl Drop for TestRouter {
-    #[expect(clippy::print_stderr, reason = "logs belong to the failed test's output")]
+    #[expect(
+        clippy::print_stderr,
+        reason = "logs belong to the failed test's output"
+    )]
     fn drop(&mut self) {
         if std::thread::panicking() {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
             let shown = &lines[lines.len().saturating_sub(LOG_LINES)..];
-            eprintln!("--- end of the log of {} ---\n{}", self.id, shown.join("\n"));
+            eprintln!(
+                "--- end of the log of {} ---\n{}",
+                self.id,
+                shown.join("\n")
+            );
         }
     }
 }

@@ -125,7 +125,13 @@ pub async fn ends(from: &mut (impl AsyncRead + Unpin)) -> anyhow::Result<()> {
 /// When it stays open.
 pub async fn over(connection: &mut TcpStream) {
     let mut buffer = vec![0; STEP];
-    let read = async { while connection.read(&mut buffer).await.is_ok_and(|count| count > 0) {} };
+    let read = async {
+        while connection
+            .read(&mut buffer)
+            .await
+            .is_ok_and(|count| count > 0)
+        {}
+    };
     crate::within("the connection is over", SOON, read).await;
 }
 

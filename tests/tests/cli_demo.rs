@@ -6,12 +6,14 @@ mod cli_support;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use cli_support::{User, eventually, signal};
+use cli_support::{User, eventually, init_lock, signal};
 use rustix::process::Signal;
 
 #[test]
 fn the_demo_shows_a_request_across_and_cleans_up() {
     let user = User::new();
+    // Demos at the same time might choose the same ports, and none would be done in time.
+    let _one_at_a_time = init_lock();
     let started = Instant::now();
     let ended = user.ok("demo");
     assert!(
@@ -56,6 +58,7 @@ fn the_demo_keeps_its_hands_off_sites_that_are_there() {
 #[test]
 fn kept_sites_answer_until_the_link_is_cut() {
     let user = User::new();
+    let _one_at_a_time = init_lock();
     let ended = user.ok("demo --keep");
     let url = ended
         .stdout
@@ -83,6 +86,7 @@ fn kept_sites_answer_until_the_link_is_cut() {
 #[test]
 fn an_interrupted_demo_cleans_up() {
     let user = User::new();
+    let _one_at_a_time = init_lock();
     let child = user
         .command(["demo"])
         .stdout(Stdio::piped())

@@ -182,6 +182,9 @@ fn tokens_are_secret_and_say_where() {
         again.stdout,
         format!("Connection token written to {} \n", file.display())
     );
+    let next = user.path("home").join("next.yaml");
+    user.ok(&format!("token create {} -n a --format v2", next.display()));
+    assert!(fs::read_to_string(&next).unwrap().contains("kind: Link\n"));
     user.run("token create t2.yaml -n a --ingress-host nowhere")
         .fails_with(&["tokens can only be generated for the available ingress hosts: [127.0.0.1"]);
     user.run("token create /nonexistent/t.yaml -n a")
@@ -684,12 +687,13 @@ fn a_full_disk_leaves_nothing() {
         user.run("init -n a --ingress none")
     };
     let left = user.site_dir("a").exists();
-    let unmounted = std::process::Command::new("umount")
-        .arg("-l")
-        .arg(&data)
-        .status()
-        .unwrap();
-    assert!(unmounted.success());
+    eventually("unmounting", || {
+        std::process::Command::new("umount")
+            .arg(&data)
+            .status()
+            .unwrap()
+            .success()
+    });
     ended.fails_with(&["full"]);
     assert!(!left, "left over: {ended:?}");
     assert!(user.processes("skupper").is_empty());

@@ -39,7 +39,10 @@ async fn node(router: &TestRouter, id: &str) -> Result<(i64, String, i64), Strin
 
 async fn until_path(router: &TestRouter, id: &str, cost: i64, next_hop: &str) {
     eventually(
-        &format!("{} reaches {id} at cost {cost} through {next_hop:?}", router.id),
+        &format!(
+            "{} reaches {id} at cost {cost} through {next_hop:?}",
+            router.id
+        ),
         async || {
             let (found, hop, _) = node(router, id).await?;
             if (found, hop.as_str()) == (cost, next_hop) {
@@ -74,7 +77,11 @@ async fn a_chain_of_four_is_one_network() {
     .unwrap();
     // Management of any router through any other one.
     let mut client = mesh.routers[0].client().await.unwrap();
-    for (far, entity) in [("r3", "tcpConnector"), ("r2", "router.node"), ("r0", "tcpListener")] {
+    for (far, entity) in [
+        ("r3", "tcpConnector"),
+        ("r2", "router.node"),
+        ("r0", "tcpListener"),
+    ] {
         let found = client
             .query_at(&format!("amqp:/_topo/0/{far}/$management"), entity, &[])
             .await
@@ -86,7 +93,9 @@ async fn a_chain_of_four_is_one_network() {
         .await
         .unwrap_err();
     assert!(
-        unknown.to_string().contains("no such router in the network"),
+        unknown
+            .to_string()
+            .contains("no such router in the network"),
         "{unknown}"
     );
     // The end of a service closes its port everywhere.
@@ -174,8 +183,14 @@ async fn a_lost_link_is_gone_around_and_cost_decides_the_way() {
     )
     .await
     .unwrap();
-    assert!(through("r1").await - direct < 100_000, "the dear link is spared");
-    assert!(through("r2").await - around >= 1_000_000, "the cheap link is used");
+    assert!(
+        through("r1").await - direct < 100_000,
+        "the dear link is spared"
+    );
+    assert!(
+        through("r2").await - around >= 1_000_000,
+        "the cheap link is used"
+    );
 
     // An open flow survives what does not touch its way; a new one takes the way that is left.
     let dial = mesh.routers[2].config.connectors["to-r1"].clone();

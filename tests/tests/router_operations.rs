@@ -55,20 +55,25 @@ impl Running {
     async fn flows(&mut self) {
         self.flow.write_all(b"ping").await.unwrap();
         let mut answer = [0; 4];
-        within("the open flow works", SOON, self.flow.read_exact(&mut answer))
-            .await
-            .unwrap();
+        within(
+            "the open flow works",
+            SOON,
+            self.flow.read_exact(&mut answer),
+        )
+        .await
+        .unwrap();
         assert_eq!(&answer, b"ping");
     }
 }
 
 async fn refused(port: u16) {
-    eventually(&format!("port {port} is closed"), async || {
-        match TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await {
+    eventually(
+        &format!("port {port} is closed"),
+        async || match TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await {
             Ok(_) => Err("open".to_owned()),
             Err(_) => Ok(()),
-        }
-    })
+        },
+    )
     .await;
 }
 
@@ -168,12 +173,18 @@ async fn an_unusable_file_changes_nothing_and_is_named() {
     let good = std::fs::read_to_string(router.file()).unwrap();
     let unusable = [
         ("{ no list", "router.json"),
-        (r#"[["router",{"id":"r0","mode":"interior"}],["toaster",{}]]"#, "toaster"),
+        (
+            r#"[["router",{"id":"r0","mode":"interior"}],["toaster",{}]]"#,
+            "toaster",
+        ),
         (
             r#"[["router",{"id":"r0","mode":"interior"}],["tcpListener",{"name":"l","port":"http-alt-x","address":"a"}]]"#,
             "port",
         ),
-        (r#"[["router",{"id":"another","mode":"interior"}]]"#, "needs a restart"),
+        (
+            r#"[["router",{"id":"another","mode":"interior"}]]"#,
+            "needs a restart",
+        ),
         (
             r#"[["router",{"id":"r0","mode":"interior"}],["httpListener",{"name":"h","port":"8080","address":"a"}]]"#,
             "not supported",
@@ -181,15 +192,14 @@ async fn an_unusable_file_changes_nothing_and_is_named() {
     ];
     for (text, named) in unusable {
         router.write_file(text);
-        router
-            .until_connector("to-r1", "SUCCESS", named)
-            .await;
+        router.until_connector("to-r1", "SUCCESS", named).await;
         works(running.port).await;
     }
     router.write_file(&good);
     router
         .until("the complaint is withdrawn", "connector", |found| {
-            rows::named(found, "to-r1").is_some_and(|row| rows::text(row, "connectionMsg").is_empty())
+            rows::named(found, "to-r1")
+                .is_some_and(|row| rows::text(row, "connectionMsg").is_empty())
         })
         .await;
     running.flows().await;
@@ -229,7 +239,11 @@ async fn certificates_are_replaced_under_a_running_link() {
     welcome.until_nodes(&["r0", "r1"]).await;
     let outdated = TestRouter::start(newcomer("r3", &old)).await;
     outdated
-        .until_connector("to-r1", "FAILED", "not issued by a certificate of caCertFile")
+        .until_connector(
+            "to-r1",
+            "FAILED",
+            "not issued by a certificate of caCertFile",
+        )
         .await;
     // The old link made anew uses the new certificates at both ends.
     running.mesh.routers[0].reconfigure(|config| config.connectors.clear());
@@ -245,7 +259,7 @@ async fn links_without_the_right_certificates_are_refused_and_say_why() {
     let mut running = Running::new(plan).await;
     let certificates = running.mesh.certificates.take().unwrap();
     let dial = running.mesh.routers[0].config.connectors["to-r1"].clone();
-    let foreign = Certificates::new();
+    let foreign = Certificates::of("another authority");
 
     // It trusts another authority: it does not believe the listener.
     let distrusting = mesh::profile(&foreign.issue("distrusting"));
@@ -272,7 +286,11 @@ async fn links_without_the_right_certificates_are_refused_and_say_why() {
     tokio::time::sleep(Duration::from_millis(2100).saturating_sub(issued.elapsed())).await;
     let mut unwelcome = Vec::new();
     for (id, profile, reason) in [
-        ("distrusting", Some(distrusting), "not issued by a certificate of caCertFile"),
+        (
+            "distrusting",
+            Some(distrusting),
+            "not issued by a certificate of caCertFile",
+        ),
         ("mixed", Some(mixed), "does not know the issuer"),
         ("expired", Some(expired), "expired"),
         ("anonymous", Some(anonymous), "demands a certificate"),
@@ -304,7 +322,11 @@ async fn links_without_the_right_certificates_are_refused_and_say_why() {
         router.until_nodes(&[]).await;
     }
     // What is no AMQP at all.
-    for octets in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"AMQP\x00\x01\x00\x00", &[0x16; 2000]] {
+    for octets in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        b"AMQP\x00\x01\x00\x00",
+        &[0x16; 2000],
+    ] {
         let mut stranger = connect(dial.port).await;
         let _ = stranger.write_all(octets).await;
         over(&mut stranger).await;
@@ -377,7 +399,6 @@ async fn check_only_checks() {
     assert!(output.status.success(), "{output:?}");
     for (text, named) in [
         ("", "router.json"),
-        ("[]", "router"),
         (r#"[["router",{"id":"r0","mode":"submarine"}]]"#, "mode"),
         (r#"[["router",{"mode":"interior"}]]"#, "id"),
         (
@@ -404,12 +425,19 @@ async fn a_router_that_is_told_to_end_lets_flows_end_first() {
     plan.configs[0].put_tcp_listener(listener);
     plan.configs[1].put_tcp_connector(tcp_connector("c", ADDRESS, backend.port));
     let mut mesh = plan.start().await;
+    let server_port = backend.port;
     let (mut client, mut server) = tokio::join!(connect(port), backend.accept());
     let request = Pattern::new(1, 1_000_000);
     let sending = request.send(&mut client);
     let (received, sent) = tokio::join!(request.receive(&mut server), sending);
     received.unwrap();
     sent.unwrap();
+    // Clients that still get in are not served.
+    let turn_away = tokio::spawn(async move {
+        loop {
+            drop(backend.accept().await);
+        }
+    });
     mesh.routers[0].signal(Signal::TERM);
     refused(port).await;
     // The answer is still delivered, and the router ends right after it.
@@ -429,8 +457,11 @@ async fn a_router_that_is_told_to_end_lets_flows_end_first() {
     .await;
     let status = mesh.routers[0].ended(Duration::from_secs(3)).await.unwrap();
     assert!(status.success(), "{status}");
+    turn_away.abort();
 
     // A flow that does not end is broken off after eight seconds.
+    let _ = turn_away.await;
+    let backend = Backend::on(server_port);
     mesh.routers[0] = TestRouter::start(mesh.routers[0].config.clone()).await;
     let (mut client, _server) = tokio::join!(connect(port), backend.accept());
     let told = Instant::now();

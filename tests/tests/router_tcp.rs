@@ -51,7 +51,12 @@ impl Service {
 
     /// No flow is left behind on either router.
     async fn idle(&self) {
-        for (router, entity) in self.mesh.routers.iter().zip(["tcpListener", "tcpConnector"]) {
+        for (router, entity) in self
+            .mesh
+            .routers
+            .iter()
+            .zip(["tcpListener", "tcpConnector"])
+        {
             // The connector's own dispatcher counts as opened.
             let dispatchers = i64::from(entity == "tcpConnector");
             router
@@ -290,9 +295,13 @@ async fn a_slow_reader_holds_up_only_itself() {
         }
         for (seed, mut server, sender) in stuck {
             let pattern = Pattern::new(seed, 30_000_000);
-            within("a stuck flow goes on", LONG, pattern.receive_all(&mut server))
-                .await
-                .unwrap();
+            within(
+                "a stuck flow goes on",
+                LONG,
+                pattern.receive_all(&mut server),
+            )
+            .await
+            .unwrap();
             drop(server);
             let mut client = sender.await.unwrap();
             ends(&mut client).await.unwrap();

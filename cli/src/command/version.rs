@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
 
 #[derive(Serialize)]
 struct Report {
-    client: String,
+    client: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     transport: Option<String>,
     product: &'static str,
@@ -27,30 +27,32 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     cobra::no_words("version", &arguments.words)?;
     let site = session.find_site();
     let transport = match &site {
-        Ok(Some(handle)) => Some(session.transport(handle.site()).await?),
-        _ => None,
+        Ok(Some(handle)) => session.transport(handle.site()).await.map(Some),
+        _ => Ok(None),
     };
-    let report = Report {
-        client: model::COMPATIBILITY_VERSION.to_owned(),
-        transport,
-        product: model::PRODUCT_VERSION,
-    };
+    let client = model::COMPATIBILITY_VERSION;
+    let product = model::PRODUCT_VERSION;
     if let Some(format) = arguments.reporting.output {
+        let report = Report {
+            client,
+            transport: transport?,
+            product,
+        };
         return session
             .ui
             .report(format, &report)
             .map_err(CommandError::failed);
     }
     // The client's line comes first, whatever is wrong with the site.
-    session.ui.line(line("client version", &report.client));
-    if let Some(transport) = &report.transport {
+    session.ui.line(line("client version", client));
+    if let Ok(Some(transport)) = &transport {
         session.ui.line(line("transport version", transport));
     }
-    session.ui.line(line("product version", report.product));
-    match site {
-        Ok(Some(_)) => Ok(()),
-        Ok(None) => Err(CommandError::failed(session.wording.not_enabled())),
-        Err(error) => Err(error),
+    session.ui.line(line("product version", product));
+    transport?;
+    match site? {
+        Some(_) => Ok(()),
+        None => Err(CommandError::failed(session.wording.not_enabled())),
     }
 }
 

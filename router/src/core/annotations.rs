@@ -40,37 +40,40 @@ pub struct InvalidAnnotations(pub &'static str);
 impl Annotations {
     /// Reads the section's value (a list of at least four elements).
     pub fn from_value(value: &Value) -> Result<Self, InvalidAnnotations> {
-        let list = value.as_list().ok_or(InvalidAnnotations("not a list"))?;
+        let list = value.as_list().ok_or(InvalidAnnotations("section"))?;
         let [flags, to_override, ingress, trace, rest @ ..] = list else {
-            return Err(InvalidAnnotations("wrong list count"));
+            return Err(InvalidAnnotations("number of elements"));
         };
         let text = |value: &Value, field| match value {
             Value::Null => Ok(None),
             Value::String(text) => Ok(Some(text.clone())),
             _ => Err(InvalidAnnotations(field)),
         };
+        let flags = match flags {
+            Value::Ubyte(_) | Value::Ushort(_) | Value::Uint(_) | Value::Ulong(_) => flags.as_u64(),
+            _ => None,
+        };
         let flags = flags
-            .as_u64()
             .and_then(|flags| u32::try_from(flags).ok())
-            .ok_or(InvalidAnnotations("flags: wrong type"))?;
+            .ok_or(InvalidAnnotations("flags"))?;
         let trace = trace
             .as_list()
-            .ok_or(InvalidAnnotations("trace: not a list"))?
+            .ok_or(InvalidAnnotations("trace"))?
             .iter()
             .map(|entry| match entry {
                 Value::String(text) => Ok(text.clone()),
-                _ => Err(InvalidAnnotations("trace: wrong type")),
+                _ => Err(InvalidAnnotations("trace")),
             })
             .collect::<Result<_, _>>()?;
         let mesh = match rest.first() {
             None => None,
             Some(Value::String(text)) => Some(text.clone()),
-            Some(_) => return Err(InvalidAnnotations("ingress mesh: wrong type")),
+            Some(_) => return Err(InvalidAnnotations("ingress mesh")),
         };
         Ok(Self {
             flags,
-            to_override: text(to_override, "to-override: wrong type")?,
-            ingress: text(ingress, "ingress: wrong type")?,
+            to_override: text(to_override, "to-override")?,
+            ingress: text(ingress, "ingress")?,
             trace,
             mesh,
         })
@@ -189,7 +192,7 @@ mod tests {
         let empty = Value::List(Vec::new());
         assert_eq!(
             list(vec![Value::Uint(0), Value::Null, Value::Null]),
-            Err("wrong list count")
+            Err("number of elements")
         );
         assert_eq!(
             list(vec![
@@ -199,11 +202,11 @@ mod tests {
                 empty.clone(),
                 Value::Null
             ]),
-            Err("ingress mesh: wrong type")
+            Err("ingress mesh")
         );
         assert_eq!(
             list(vec![Value::Null, Value::Null, Value::Null, empty]),
-            Err("flags: wrong type")
+            Err("flags")
         );
     }
 }

@@ -110,7 +110,7 @@ impl Connector {
                 return;
             }
             let reason = match outcome {
-                Ok(ended) => ended.to_string(),
+                Ok(ended) => reason(&ended),
                 Err(reason) => reason,
             };
             state("FAILED", reason.clone());
@@ -179,7 +179,7 @@ impl Connector {
         if opened.load(Ordering::Relaxed) {
             Ok(ended)
         } else {
-            Err(ended.to_string())
+            Err(reason(&ended))
         }
     }
 
@@ -225,5 +225,13 @@ impl Connector {
 
     fn target(&self) -> String {
         host_port(&self.config.host, self.config.port)
+    }
+}
+
+/// Why a connection ended, in words.
+fn reason(ended: &Ended) -> String {
+    match ended {
+        Ended::Io(error) => tls::explain_io(error),
+        ended => ended.to_string(),
     }
 }

@@ -16,6 +16,7 @@ mod verify;
 
 use std::{io, path::PathBuf};
 
+pub(in crate::net) use self::stream::explain_io;
 pub use self::{
     identity::peer_identity,
     profiles::{AdaptorServerConfig, Refreshed, TlsProfiles},

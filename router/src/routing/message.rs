@@ -9,9 +9,9 @@ use std::sync::Arc;
 use amqp::DecodeError;
 use bytes::Bytes;
 
-use super::annotations::Annotations;
 use super::encode::{Keys, Open, Writer};
 use super::{RouterId, Treatment};
+use crate::core::annotations::Annotations;
 
 /// Every neighbour, one hop.
 pub(super) const HELLO_ADDRESS: &str = "amqp:/_local/qdhello";

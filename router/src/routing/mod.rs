@@ -35,12 +35,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-pub use annotations::Annotations;
 pub use message::MessageError;
 pub use path::RouterSet;
 pub use types::{Config, ControlLink, LogEvent, Output, RouterId, Treatment};
 pub use view::{RemoteAddress, Route, RouteView};
 
+use crate::core::annotations::Annotations;
 use decode::Envelope;
 use encode::Writer;
 use hello::Link;

@@ -135,7 +135,9 @@ impl Context {
 
     fn connections(&self) -> MutexGuard<'_, Vec<Connected>> {
         // a panic elsewhere leaves the list whole
-        self.connected.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn controller_program(&self) -> &Path {

@@ -104,7 +104,7 @@ pub struct TokenIssued {
 pub struct LinkRequest {
     /// What the token file held: one, or several `Link` resources of a v2 site with several routers.
     pub tokens: Vec<LinkToken>,
-    /// Default: the name in a v2 token, else the next free `link<N>`.
+    /// Default: the next free `link<N>`. Further tokens get a number behind it.
     pub name: Option<LinkName>,
     /// Default: the token's own cost, else 1.
     pub cost: Option<LinkCost>,

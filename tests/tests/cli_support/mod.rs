@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -241,16 +241,22 @@ pub fn binary() -> &'static Path {
         if !is_root() {
             return found;
         }
-        // Other users may not be able to reach the build directory.
-        let directory = tempfile::Builder::new()
-            .prefix("skbin")
-            .tempdir_in("/tmp")
-            .unwrap()
-            .keep();
-        let copy = directory.join("skupper");
-        fs::copy(&found, &copy).unwrap();
-        give(&copy, None, 0o755);
-        give(&directory, None, 0o755);
+        let everyone = |path: &Path| {
+            fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o001 != 0)
+        };
+        if found.canonicalize().unwrap().ancestors().all(everyone) {
+            return found;
+        }
+        // Under one name per build, so that runs do not pile up copies
+        let built = fs::metadata(&found).unwrap();
+        let name = format!("skupper-under-test-{}-{}", built.mtime(), built.len());
+        let copy = Path::new("/tmp").join(name);
+        if !copy.exists() {
+            let part = copy.with_extension(std::process::id().to_string());
+            fs::copy(&found, &part).unwrap();
+            give(&part, None, 0o755);
+            fs::rename(&part, &copy).unwrap();
+        }
         copy
     })
 }

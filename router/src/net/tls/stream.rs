@@ -281,20 +281,26 @@ pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, TlsError> {
 }
 
 fn handshake_error(peer: String, source: io::Error) -> TlsError {
-    let reason = match source
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<Error>())
-    {
-        Some(error) => explain(error),
-        None if source.kind() == io::ErrorKind::UnexpectedEof => {
-            "the peer closed the connection during the handshake".to_owned()
-        }
-        None => source.to_string(),
+    let reason = if source.kind() == io::ErrorKind::UnexpectedEof {
+        "the peer closed the connection during the handshake".to_owned()
+    } else {
+        explain_io(&source)
     };
     TlsError::Handshake {
         peer,
         reason,
         source,
+    }
+}
+
+/// Why a connection broke: a peer that refuses a certificate in TLS 1.3 says so only after the handshake.
+pub(in crate::net) fn explain_io(error: &io::Error) -> String {
+    match error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<Error>())
+    {
+        Some(error) => explain(error),
+        None => error.to_string(),
     }
 }
 

@@ -54,7 +54,7 @@ impl Bench {
             match output {
                 Output::Send { link, message } => {
                     let (annotations, to, _, body) = decode(&message);
-                    sent.push((link, to, annotations.trace, body));
+                    sent.push((link, to, annotations.trace.into_vec(), body));
                 }
                 Output::ViewChanged => {}
                 Output::Log(event) => self.events.push(event.to_string()),

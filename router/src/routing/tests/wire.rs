@@ -157,7 +157,7 @@ fn recorded_messages_are_understood() {
             Some(format!("0/{sender}").as_str()),
             "{name}"
         );
-        assert_eq!(annotations.trace, [format!("0/{sender}")], "{name}");
+        assert_eq!(annotations.trace[..], [format!("0/{sender}")], "{name}");
         assert_eq!(to, address, "{name}");
         assert_eq!(
             (header.id, header.version),
@@ -309,8 +309,8 @@ fn annotations_follow_the_rules_of_the_section() {
             flags: 0x41,
             to_override: Some("to".to_owned()),
             ingress: None,
-            trace: vec!["0/x".to_owned(), "0/y".to_owned()],
-            ingress_mesh: Some("mesh".to_owned()),
+            trace: ["0/x".to_owned(), "0/y".to_owned()].into_iter().collect(),
+            mesh: Some("mesh".to_owned()),
         }
     );
     assert!(read.traced("x") && read.traced("y") && !read.traced("0/x") && !read.traced("z"));

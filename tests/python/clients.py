@@ -1,0 +1,257 @@
+"""AMQP clients of an independent implementation, one on each of two linked routers.
+
+Usage: clients.py CASE SENDER_URL RECEIVER_URL
+
+Exit status 0 if everything was as it should be; else the traceback says what was not.
+"""
+
+import hashlib
+import sys
+import threading
+
+from proton import Delivery, Message
+from proton.reactor import AtMostOnce
+from proton.utils import BlockingConnection, LinkDetached, SendException
+
+LIMIT = 20
+
+
+class Side(threading.Thread):
+    """Runs a function beside the main thread and hands its result or error over."""
+
+    def __init__(self, work, *arguments):
+        super().__init__(daemon=True)
+        self.work, self.arguments = work, arguments
+        self.value = self.error = None
+        self.start()
+
+    def run(self):
+        try:
+            self.value = self.work(*self.arguments)
+        except BaseException as error:
+            self.error = error
+
+    def result(self):
+        self.join(LIMIT)
+        assert not self.is_alive(), "still at work"
+        if self.error:
+            raise self.error
+        return self.value
+
+
+def connect(url):
+    return BlockingConnection(url, timeout=LIMIT, allowed_mechs="ANONYMOUS")
+
+
+def receive(url, address, count, answer, ready=None, credit=10):
+    connection = connect(url)
+    receiver = connection.create_receiver(address, credit=credit)
+    if ready:
+        ready.set()
+    messages = []
+    for _ in range(count):
+        messages.append(receiver.receive(timeout=LIMIT))
+        answer(receiver)
+    connection.close()
+    return messages
+
+
+def sender_outcome(sender, message):
+    try:
+        return sender.send(message, timeout=LIMIT).remote_state
+    except SendException as refused:
+        return refused.state
+
+
+def outcomes(sender_url, receiver_url):
+    """Every outcome of the receiver is told to the sender."""
+    answers = {
+        Delivery.ACCEPTED: lambda receiver: receiver.accept(),
+        Delivery.REJECTED: lambda receiver: receiver.reject(),
+        Delivery.RELEASED: lambda receiver: receiver.release(delivered=False),
+        Delivery.MODIFIED: lambda receiver: receiver.release(delivered=True),
+    }
+    for wanted, answer in answers.items():
+        address = f"outcome.{int(wanted)}"
+        side = Side(receive, receiver_url, address, 3, answer)
+        connection = connect(sender_url)
+        sender = connection.create_sender(address)
+        for number in range(3):
+            state = sender_outcome(sender, Message(body=number))
+            assert state == wanted, f"wanted {wanted}, got {state}"
+        assert [message.body for message in side.result()] == [0, 1, 2]
+        connection.close()
+
+
+def presettled(sender_url, receiver_url):
+    """Pre-settled messages arrive, in order."""
+    count = 300
+    ready = threading.Event()
+    side = Side(receive, receiver_url, "presettled", count, lambda receiver: None, ready, count)
+    assert ready.wait(LIMIT)
+    connection = connect(sender_url)
+    sender = connection.create_sender("presettled", options=AtMostOnce())
+    for number in range(count):
+        sender.send(Message(body=number), timeout=LIMIT)
+    # Sending pre-settled messages only queues them.
+    connection.wait(lambda: sender.link.queued == 0, timeout=LIMIT)
+    assert [message.body for message in side.result()] == list(range(count))
+    connection.close()
+
+
+def multicast(sender_url, receiver_url):
+    """Every receiver of a multicast address gets every message, on either router."""
+    urls = [sender_url, receiver_url, receiver_url]
+    events = [threading.Event() for _ in urls]
+    sides = [
+        Side(receive, url, "multicast.news", 20, lambda receiver: receiver.accept(), event)
+        for url, event in zip(urls, events)
+    ]
+    assert all(event.wait(LIMIT) for event in events)
+    connection = connect(sender_url)
+    sender = connection.create_sender("multicast.news")
+    # The other router's receivers are announced a moment later than they are attached.
+    until_remote(sender_url, "Mmulticast.news")
+    for number in range(20):
+        assert sender_outcome(sender, Message(body=number)) == Delivery.ACCEPTED
+    for side in sides:
+        assert [message.body for message in side.result()] == list(range(20))
+    connection.close()
+
+
+def query(connection, node, entity, attributes=()):
+    """Management QUERY through a dynamic reply address."""
+    receiver = connection.create_receiver(None, dynamic=True)
+    sender = connection.create_sender(node)
+    sender.send(
+        Message(
+            reply_to=receiver.link.remote_source.address,
+            correlation_id="1",
+            properties={"operation": "QUERY", "type": "org.amqp.management", "entityType": entity},
+            body={"attributeNames": list(attributes)},
+        ),
+        timeout=LIMIT,
+    )
+    answer = receiver.receive(timeout=LIMIT)
+    receiver.accept()
+    assert answer.correlation_id == "1", answer
+    assert answer.properties["statusCode"] == 200, answer.properties
+    names = answer.body["attributeNames"]
+    return [dict(zip(names, row)) for row in answer.body["results"]]
+
+
+def until_remote(url, key):
+    connection = connect(url)
+    for _ in range(200):
+        rows = query(connection, "$management", "io.skupper.router.router.address")
+        if any(row["key"] == key and row["remoteCount"] > 0 for row in rows):
+            break
+        threading.Event().wait(0.05)
+    else:
+        raise AssertionError(f"{key} was not announced")
+    connection.close()
+
+
+def large(sender_url, receiver_url):
+    """Messages of 2 MB, both ways at the same time."""
+    octets = bytes(number * 31 % 251 for number in range(2_000_000))
+    wanted = hashlib.sha256(octets).hexdigest()
+
+    def one_way(sending, receiving, address):
+        side = Side(receive, receiving, address, 4, lambda receiver: receiver.accept())
+        connection = connect(sending)
+        sender = connection.create_sender(address)
+        for _ in range(4):
+            assert sender_outcome(sender, Message(body=octets)) == Delivery.ACCEPTED
+        for message in side.result():
+            assert hashlib.sha256(bytes(message.body)).hexdigest() == wanted
+        connection.close()
+
+    sides = [
+        Side(one_way, sender_url, receiver_url, "large.there"),
+        Side(one_way, receiver_url, sender_url, "large.back"),
+    ]
+    for side in sides:
+        side.result()
+
+
+def request(sender_url, receiver_url):
+    """A service answers to the dynamic address of its client, through an anonymous sender."""
+
+    def serve():
+        connection = connect(receiver_url)
+        receiver = connection.create_receiver("calculator", credit=10)
+        sender = connection.create_sender(None)
+        for _ in range(5):
+            question = receiver.receive(timeout=LIMIT)
+            sender.send(
+                Message(
+                    address=question.reply_to,
+                    correlation_id=question.correlation_id,
+                    body=question.body.upper(),
+                ),
+                timeout=LIMIT,
+            )
+            receiver.accept()
+        connection.close()
+
+    service = Side(serve)
+    connection = connect(sender_url)
+    replies = connection.create_receiver(None, dynamic=True)
+    reply_to = replies.link.remote_source.address
+    assert "/_topo/0/" in reply_to, reply_to
+    sender = connection.create_sender("calculator")
+    for number in range(5):
+        sender.send(Message(reply_to=reply_to, correlation_id=number, body=f"text {number}"), timeout=LIMIT)
+        reply = replies.receive(timeout=LIMIT)
+        replies.accept()
+        assert (reply.correlation_id, reply.body) == (number, f"TEXT {number}"), reply
+    service.result()
+    connection.close()
+
+
+def management(sender_url, receiver_url):
+    """Entities of the router itself and of the one behind it."""
+    connection = connect(sender_url)
+    for node, own in (("$management", "r0"), ("amqp:/_topo/0/r1/$management", "r1")):
+        (router,) = query(connection, node, "io.skupper.router.router", ["id", "mode"])
+        assert router["id"] == own and router["mode"] == "interior", router
+        nodes = query(connection, node, "io.skupper.router.router.node")
+        assert sorted(row["id"] for row in nodes) == ["r0", "r1"], nodes
+    containers = [row["container"] for row in query(connection, "$management", "io.skupper.router.connection")]
+    assert "r1" in containers, containers
+    connection.close()
+
+
+def refusals(sender_url, receiver_url):
+    """What goes nowhere comes back, and what is no address is refused."""
+    connection = connect(sender_url)
+    anonymous = connection.create_sender(None)
+    state = sender_outcome(anonymous, Message(address="nobody.listens", body=1))
+    assert state in (Delivery.RELEASED, Delivery.MODIFIED), state
+    assert sender_outcome(anonymous, Message(body=1)) == Delivery.REJECTED
+    assert sender_outcome(anonymous, Message(address="_topo/0/nowhere/x", body=1)) in (
+        Delivery.RELEASED,
+        Delivery.MODIFIED,
+    )
+    try:
+        connection.create_receiver("_topo/0/r1/x")
+    except LinkDetached:
+        pass
+    else:
+        raise AssertionError("a receiver on another router's address")
+    connection.close()
+    # A receiver that goes away with messages unanswered: the sender learns that their fate is unknown.
+    going = connect(receiver_url)
+    receiver = going.create_receiver("leaving", credit=1)
+    connection = connect(sender_url)
+    sender = connection.create_sender("leaving")
+    outcome = Side(sender_outcome, sender, Message(body="lost"))
+    receiver.receive(timeout=LIMIT)
+    going.close()
+    assert outcome.result() in (Delivery.RELEASED, Delivery.MODIFIED), outcome.value
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](sys.argv[2], sys.argv[3])
+    print(f"{sys.argv[1]}: as it should be")

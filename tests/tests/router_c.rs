@@ -1,0 +1,327 @@
+//! Networks in which this project's router and C routers are neighbours. Each test needs the C routers that the
+//! environment names (`SKROUTERD_24`, `SKROUTERD_27`, `SKROUTERD_35`) and says so when they are not there.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::time::{Duration, Instant};
+
+use e2e::{
+    Backend, Family, Pattern, SOON, TestRouter, eventually,
+    mesh::{connector, interior, listener},
+    tcp::{connect, ends, over, round_trip, tcp_connector, tcp_listener, works},
+    within,
+};
+use model::router_config::{Role, RouterConfig};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+const ADDRESS: &str = "service:80";
+const LARGE: u64 = 100_000_000;
+const LONG: Duration = Duration::from_secs(90);
+/// After so long a flow counts as stalled.
+const STALLED: Duration = Duration::from_secs(20);
+
+/// Which kind of router has a place in a network.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    Ours,
+    C(Family),
+}
+
+impl Kind {
+    async fn start(self, config: RouterConfig) -> TestRouter {
+        match self {
+            Self::Ours => TestRouter::start(config).await,
+            Self::C(family) => TestRouter::start_c(family, config).await,
+        }
+    }
+}
+
+/// A chain of routers; clients come to the first, the server is behind the last.
+struct Chain {
+    routers: Vec<TestRouter>,
+    port: u16,
+    backend: Backend,
+}
+
+impl Chain {
+    /// Each router dials the next one, or the other way round.
+    async fn new(kinds: &[Kind], forward: bool) -> Self {
+        let mut configs: Vec<RouterConfig> = (0..kinds.len())
+            .map(|index| interior(format!("r{index}")))
+            .collect();
+        for index in 1..configs.len() {
+            let (from, to) = if forward {
+                (index - 1, index)
+            } else {
+                (index, index - 1)
+            };
+            let (links, port) = listener(format!("links-{from}"), Role::InterRouter);
+            configs[to].put_listener(links);
+            configs[from].put_connector(connector(format!("link-{to}"), port, Role::InterRouter));
+        }
+        let backend = Backend::new();
+        let (tcp, port) = tcp_listener("service-in", ADDRESS);
+        configs[0].put_tcp_listener(tcp);
+        configs[kinds.len() - 1].put_tcp_connector(tcp_connector(
+            "service-out",
+            ADDRESS,
+            backend.port,
+        ));
+        let mut routers = Vec::new();
+        for (kind, config) in kinds.iter().zip(configs) {
+            routers.push(kind.start(config).await);
+        }
+        for router in &routers {
+            let others: Vec<&str> = routers
+                .iter()
+                .map(|other| other.id.as_str())
+                .filter(|id| *id != router.id)
+                .collect();
+            if router.id == "r0" || kinds.len() == 2 {
+                until_known(router, &others).await;
+            }
+        }
+        Self {
+            routers,
+            port,
+            backend,
+        }
+    }
+
+    async fn pair(&self) -> (TcpStream, TcpStream) {
+        tokio::join!(connect(self.port), self.backend.accept())
+    }
+}
+
+/// C routers list themselves too, under their own id.
+async fn until_known(router: &TestRouter, ids: &[&str]) {
+    router.until_nodes(ids).await;
+}
+
+/// 100 MB on one connection each way, with both half-closes between.
+async fn large(chain: &Chain, len: u64) {
+    let (mut client, mut server) = chain.pair().await;
+    let there = Pattern::new(1, len);
+    let up = async {
+        there.send(&mut client).await.unwrap();
+        client.shutdown().await.unwrap();
+    };
+    let (received, ()) = within("the way up", LONG, async {
+        tokio::join!(there.receive_all(&mut server), up)
+    })
+    .await;
+    received.unwrap();
+    let back = Pattern::new(2, len);
+    let down = async {
+        back.send(&mut server).await.unwrap();
+        server.shutdown().await.unwrap();
+    };
+    let (received, ()) = within("the way down", LONG, async {
+        tokio::join!(back.receive_all(&mut client), down)
+    })
+    .await;
+    received.unwrap();
+}
+
+async fn server_first(chain: &Chain) {
+    let (mut client, mut server) = chain.pair().await;
+    server.write_all(b"220 hello\r\n").await.unwrap();
+    server.shutdown().await.unwrap();
+    let mut greeting = Vec::new();
+    within("the greeting", SOON, client.read_to_end(&mut greeting))
+        .await
+        .unwrap();
+    assert_eq!(greeting, b"220 hello\r\n");
+    client.write_all(b"thanks").await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut answer = Vec::new();
+    within("the answer", SOON, server.read_to_end(&mut answer))
+        .await
+        .unwrap();
+    assert_eq!(answer, b"thanks");
+}
+
+/// `count` flows at a time. C routers 3.5.1 now and then forget to end a stream whose last, empty frame came while
+/// their buffers were full (two of them alone do it often); a run in which that happened is repeated.
+#[expect(
+    clippy::print_stdout,
+    reason = "whoever runs the suite should see that it was repeated"
+)]
+async fn parallel(port: u16, count: usize, len: u64, forgetful: bool) {
+    for run in 0.. {
+        let flows: Vec<_> = (0..count)
+            .map(|seed| {
+                tokio::spawn(tokio::time::timeout(
+                    STALLED,
+                    round_trip(port, Pattern::new(seed, len)),
+                ))
+            })
+            .collect();
+        let mut stalled = 0;
+        for flow in flows {
+            match flow.await.unwrap() {
+                Ok(result) => result.unwrap(),
+                Err(_) => stalled += 1,
+            }
+        }
+        if stalled == 0 {
+            return;
+        }
+        assert!(
+            forgetful && run < 4 && stalled < count / 10,
+            "{stalled} of {count} flows stalled"
+        );
+        println!("{stalled} of {count} flows stalled in a C router 3.5.1; once more");
+    }
+}
+
+async fn refused_server(port: u16, server: u16) {
+    eventually("the server is gone", async || {
+        match TcpStream::connect(("127.0.0.1", server)).await {
+            Ok(_) => Err("it still listens".to_owned()),
+            Err(_) => Ok(()),
+        }
+    })
+    .await;
+    for _ in 0..3 {
+        let started = Instant::now();
+        let mut client = connect(port).await;
+        over(&mut client).await;
+        assert!(
+            started.elapsed() < Duration::from_secs(2),
+            "a refused client's connection ended after {:?}",
+            started.elapsed()
+        );
+    }
+}
+
+/// Everything the issue asks of neighbours.
+async fn neighbours(first: Kind, last: Kind) {
+    let forgetful = [first, last].contains(&Kind::C(Family::V35));
+    for forward in [true, false] {
+        let chain = Chain::new(&[first, last], forward).await;
+        large(&chain, LARGE).await;
+        server_first(&chain).await;
+        let Chain {
+            routers: _routers,
+            port,
+            backend,
+        } = chain;
+        let server = backend.port;
+        let echo = backend.echo();
+        parallel(port, 200, 1_000_000, forgetful).await;
+        drop(echo);
+        refused_server(port, server).await;
+        let _echo = Backend::on(server).echo();
+        works(port).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_here_and_servers_behind_2_7() {
+    if Family::V27.available() {
+        neighbours(Kind::Ours, Kind::C(Family::V27)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_at_2_7_and_servers_here() {
+    if Family::V27.available() {
+        neighbours(Kind::C(Family::V27), Kind::Ours).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_here_and_servers_behind_3_5() {
+    if Family::V35.available() {
+        neighbours(Kind::Ours, Kind::C(Family::V35)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_at_3_5_and_servers_here() {
+    if Family::V35.available() {
+        neighbours(Kind::C(Family::V35), Kind::Ours).await;
+    }
+}
+
+/// Three in a row.
+async fn transit(kinds: [Kind; 3]) {
+    let forgetful = kinds.contains(&Kind::C(Family::V35));
+    for forward in [true, false] {
+        let chain = Chain::new(&kinds, forward).await;
+        large(&chain, 20_000_000).await;
+        server_first(&chain).await;
+        let Chain {
+            routers: _routers,
+            port,
+            backend,
+        } = chain;
+        let _echo = backend.echo();
+        parallel(port, 50, 300_000, forgetful).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_of_ours_pass_through_c_routers() {
+    for family in [Family::V27, Family::V35] {
+        if family.available() {
+            transit([Kind::Ours, Kind::C(family), Kind::Ours]).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_of_c_routers_pass_through_ours() {
+    for family in [Family::V27, Family::V35] {
+        if family.available() {
+            transit([Kind::C(family), Kind::Ours, Kind::C(family)]).await;
+        }
+    }
+}
+
+/// The oldest family: it has to be asked with legacy framing, and its connector calls the server once in vain when it
+/// is asked with the other one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn services_are_shared_with_2_4() {
+    if !Family::V24.available() {
+        return;
+    }
+    let old = Kind::C(Family::V24);
+    for (first, last) in [(Kind::Ours, old), (old, Kind::Ours)] {
+        let chain = Chain::new(&[first, last], true).await;
+        for seed in 0..3 {
+            let pattern = Pattern::new(seed, 10_000_000);
+            let (client, mut server) =
+                tokio::join!(send_all(chain.port, pattern), chain.backend.accept_used());
+            within("10 MB", LONG, pattern.receive_all(&mut server))
+                .await
+                .unwrap();
+            server.write_all(b"done").await.unwrap();
+            drop(server);
+            let mut client = within("the client is done", LONG, client)
+                .await
+                .unwrap()
+                .unwrap();
+            let mut answer = [0; 4];
+            client.read_exact(&mut answer).await.unwrap();
+            ends(&mut client).await.unwrap();
+        }
+        assert_eq!(chain.routers.len(), 2);
+    }
+}
+
+/// Sends in the background, so that the server can be waited for meanwhile.
+async fn send_all(
+    port: u16,
+    pattern: Pattern,
+) -> tokio::task::JoinHandle<anyhow::Result<TcpStream>> {
+    let mut client = connect(port).await;
+    tokio::spawn(async move {
+        pattern.send(&mut client).await?;
+        client.shutdown().await?;
+        Ok(client)
+    })
+}
