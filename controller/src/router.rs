@@ -22,7 +22,7 @@ pub(crate) async fn keep(options: &ControllerOptions, paths: &SitePaths, stop: &
     let mut backoff = Backoff::new();
     while !stop.is_cancelled() && !is_stopping(paths) {
         backoff.started();
-        let ended = match HeldLock::try_acquire(&paths.router_lock(), "router") {
+        let ended = match HeldLock::try_acquire_for_child(&paths.router_lock()) {
             // it runs already, and no other router must
             Ok(None) => adopt(paths, stop).await,
             Ok(Some(lock)) => own(options, paths, &lock, stop).await,

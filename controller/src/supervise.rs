@@ -31,6 +31,10 @@ pub(crate) async fn run(options: &ControllerOptions) -> Result<(), ControllerErr
         tracing::info!("another controller of this site lives");
         return Ok(());
     };
+    if guard::is_stopping(&paths) {
+        // the command that started us was interrupted
+        return Ok(());
+    }
     let stop = stop_signal()?;
     let ctx = context(options, &stop);
     let site = site::read_site(&ctx)?.ok_or_else(missing)?;

@@ -472,7 +472,10 @@ async fn inside_a_small_file_system() {
     assert!(mounted.success());
     let ctx = user.context("default");
     match site::init(&ctx, &request(Platform::Linux)).await {
-        Ok(_) => println!("it fits"),
+        Ok(_) => {
+            println!("it fits");
+            site::delete(&ctx, false).await.expect("removed");
+        }
         Err(error) => {
             println!("failed: {error}");
             let text = error.to_string();
@@ -486,9 +489,7 @@ async fn inside_a_small_file_system() {
             assert!(left.is_empty(), "{left:?}");
         }
     }
-    // what lies in it is still in use by a controller, if the site was made
     let unmounted = std::process::Command::new("umount")
-        .arg("--lazy")
         .arg(&user.paths.data_home)
         .status()
         .expect("umount");

@@ -95,8 +95,8 @@ def presettled(sender_url, receiver_url):
         sender.send(Message(body=number), timeout=LIMIT)
     # Sending pre-settled messages only queues them.
     connection.wait(lambda: sender.link.queued == 0, timeout=LIMIT)
-    assert [message.body for message in side.result()] == list(range(count))
     connection.close()
+    assert [message.body for message in side.result()] == list(range(count))
 
 
 def multicast(sender_url, receiver_url):
@@ -132,8 +132,10 @@ def query(connection, node, entity, attributes=()):
         ),
         timeout=LIMIT,
     )
+    # Answers of management come settled.
     answer = receiver.receive(timeout=LIMIT)
-    receiver.accept()
+    sender.close()
+    receiver.close()
     assert answer.correlation_id == "1", answer
     assert answer.properties["statusCode"] == 200, answer.properties
     names = answer.body["attributeNames"]

@@ -39,6 +39,29 @@ impl HeldLock {
     /// # Errors
     /// When the file can't be made, opened or written.
     pub fn try_acquire(path: &Path, what: &str) -> Result<Option<Self>, LockError> {
+        let Some(held) = Self::try_lock(path)? else {
+            return Ok(None);
+        };
+        match held.write_holder(std::process::id(), what) {
+            // a full disk takes the name away, not the lock: the holder is then found by its open file
+            Err(error) if error.source.kind() != io::ErrorKind::StorageFull => Err(error),
+            _ => Ok(Some(held)),
+        }
+    }
+
+    /// Takes the lock for a child that is about to be started: nobody is named until [`Self::write_holder`].
+    ///
+    /// # Errors
+    /// As [`Self::try_acquire`].
+    pub fn try_acquire_for_child(path: &Path) -> Result<Option<Self>, LockError> {
+        let Some(held) = Self::try_lock(path)? else {
+            return Ok(None);
+        };
+        held.file.set_len(0).map_err(at(path))?;
+        Ok(Some(held))
+    }
+
+    fn try_lock(path: &Path) -> Result<Option<Self>, LockError> {
         loop {
             let file = open(path, true)?;
             match file.try_lock() {
@@ -47,19 +70,11 @@ impl HeldLock {
                 Err(TryLockError::Error(source)) => return Err(at(path)(source)),
             }
             // the site, and the file with it, may have been removed while we opened it
-            if !is_same_file(&file, path) {
-                continue;
-            }
-            let held = Self {
-                file,
-                path: path.to_owned(),
-            };
-            match held.write_holder(std::process::id(), what) {
-                // a full disk takes the name away, not the lock: the holder is then found by its open file
-                Err(error) if error.source.kind() != io::ErrorKind::StorageFull => {
-                    return Err(error);
-                }
-                _ => return Ok(Some(held)),
+            if is_same_file(&file, path) {
+                return Ok(Some(Self {
+                    file,
+                    path: path.to_owned(),
+                }));
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -60,6 +61,8 @@ pub enum EndError {
 #[derive(Debug)]
 pub struct Spawned {
     pub pid: u32,
+    /// Names the process itself, not a number that may be given to another.
+    handle: OwnedFd,
     end: mpsc::Receiver<ExitStatus>,
 }
 
@@ -67,6 +70,23 @@ impl Spawned {
     /// Its exit status once it has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.end.try_recv().ok()
+    }
+
+    /// Kills it and returns when it has ended.
+    ///
+    /// # Errors
+    /// When it can't be signalled.
+    pub async fn kill(self) -> io::Result<()> {
+        const STEP: Duration = Duration::from_millis(5);
+        match pidfd_send_signal(&self.handle, Signal::KILL) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::SRCH) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        while matches!(self.end.try_recv(), Err(mpsc::TryRecvError::Empty)) {
+            tokio::time::sleep(STEP).await;
+        }
+        Ok(())
     }
 }
 
@@ -85,6 +105,12 @@ pub fn spawn_detached(detached: &Detached) -> io::Result<Spawned> {
         .stderr(log)
         .spawn()?;
     let pid = child.id();
+    // not reaped before the thread below begins, so the id is the child's
+    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let handle = pidfd_open(
+        raw.ok_or_else(|| io::Error::other("no process id"))?,
+        PidfdFlags::empty(),
+    )?;
     let (report, end) = mpsc::sync_channel(1);
     // a starter that outlives the child must not collect zombies; the thread ends with the child or with us
     std::thread::Builder::new()
@@ -95,7 +121,7 @@ pub fn spawn_detached(detached: &Detached) -> io::Result<Spawned> {
                 let _ = report.send(status);
             }
         })?;
-    Ok(Spawned { pid, end })
+    Ok(Spawned { pid, handle, end })
 }
 
 /// Ends the process that holds the lock: SIGTERM, then SIGKILL after `grace`, then up to two seconds more.

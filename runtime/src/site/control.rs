@@ -18,7 +18,7 @@ use model::name::Namespace;
 use model::paths::{Paths, SitePaths};
 use tokio::time::Instant;
 
-use crate::native::{self, Detached};
+use crate::native::{self, Detached, Spawned};
 
 use super::context::Context;
 use super::error::SiteError;
@@ -82,24 +82,37 @@ pub fn is_running(paths: &SitePaths) -> Result<bool, SiteError> {
 /// # Errors
 /// [`SiteError::Controller`] with the end of its log.
 pub(crate) async fn start(ctx: &Context, paths: &SitePaths) -> Result<(), SiteError> {
-    const STEP: Duration = Duration::from_millis(20);
     let marker = stop_marker(paths);
     super::recover::remove_path(&marker)
         .map_err(SiteError::io(format!("remove {}", marker.display())))?;
     if is_running(paths)? {
         return Ok(());
     }
-    let failed = |reason: String| SiteError::Controller {
-        reason,
-        log: native::log_tail(&paths.controller_log(), 10),
-    };
+    let program = ctx.controller_program();
     let mut process = native::spawn_detached(&Detached {
-        program: ctx.controller_program().to_owned(),
+        program: program.to_owned(),
         arguments: controller_arguments(&ctx.paths, &ctx.namespace, false),
         log: paths.controller_log(),
         directory: ctx.paths.data_home.clone(),
     })
-    .map_err(|error| failed(format!("{}: {error}", ctx.controller_program().display())))?;
+    .map_err(|error| failed(paths, format!("{}: {error}", program.display())))?;
+    let started = await_lock(ctx, paths, &mut process).await;
+    if started.is_err() {
+        // without its lock nobody would find it any more
+        process
+            .kill()
+            .await
+            .map_err(SiteError::io("end the site controller"))?;
+    }
+    started
+}
+
+async fn await_lock(
+    ctx: &Context,
+    paths: &SitePaths,
+    process: &mut Spawned,
+) -> Result<(), SiteError> {
+    const STEP: Duration = Duration::from_millis(20);
     let deadline = Instant::now() + START;
     while !is_running(paths)? {
         if let Some(status) = process.ended() {
@@ -107,15 +120,22 @@ pub(crate) async fn start(ctx: &Context, paths: &SitePaths) -> Result<(), SiteEr
             if is_running(paths)? {
                 return Ok(());
             }
-            return Err(failed(format!("it ended at once ({status})")));
+            return Err(failed(paths, format!("it ended at once ({status})")));
         }
         if Instant::now() >= deadline {
-            return Err(failed(format!("no sign of it for {START:?}")));
+            return Err(failed(paths, format!("no sign of it for {START:?}")));
         }
         ctx.check_cancelled()?;
         tokio::time::sleep(STEP).await;
     }
     Ok(())
+}
+
+fn failed(paths: &SitePaths, reason: String) -> SiteError {
+    SiteError::Controller {
+        reason,
+        log: native::log_tail(&paths.controller_log(), 10),
+    }
 }
 
 /// Ends the controller, its guard and the native router, and returns when none of them lives.

@@ -91,6 +91,9 @@ pub enum Ended {
     /// A violation of the protocol, or refused authentication.
     #[error("{0}")]
     Protocol(String),
+    /// The peer has the id of this router: a network where that happens cannot route.
+    #[error("another router with the id \"{0}\" is already in the network")]
+    DuplicateId(String),
     /// Closed by the control task, a configuration change or shutdown.
     #[error("closed by this router")]
     Cancelled,
@@ -293,7 +296,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn event(&mut self, event: Event) -> Result<(), Ended> {
         match event {
             Event::Authenticated | Event::SessionBegun { .. } | Event::Drain { .. } => {}
-            Event::Opened => self.opened(),
+            Event::Opened => self.opened()?,
             Event::SessionEnded { session, .. } => self.streams.session_ended(session),
             Event::Attached {
                 link,
@@ -351,7 +354,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 
     /// Both sides have opened: the role is final and the connection becomes known to the router.
-    fn opened(&mut self) {
+    fn opened(&mut self) -> Result<(), Ended> {
         let facts = self
             .engine
             .remote_open()
@@ -360,6 +363,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let mut role = self.options.role;
         if role == ConnectionRole::InterRouter && !self.options.outgoing && facts.data {
             role = ConnectionRole::InterRouterData;
+        }
+        let own_id = &self.shared.space.id;
+        if role != ConnectionRole::Normal && facts.container == *own_id {
+            let ended = Ended::DuplicateId(own_id.clone());
+            if !self.options.outgoing {
+                let open = self.local_open(role).performative();
+                self.engine.open(Some(open));
+            }
+            self.engine
+                .close(Some(Condition::new("amqp:not-allowed", ended.to_string())));
+            return Err(ended);
         }
         if !self.options.outgoing {
             let open = self.local_open(role).performative();
@@ -407,6 +421,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if role == ConnectionRole::InterRouter && self.options.outgoing {
             self.attach_router_links();
         }
+        Ok(())
     }
 
     fn local_open(&self, role: ConnectionRole) -> LocalOpen<'_> {
