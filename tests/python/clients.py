@@ -186,6 +186,8 @@ def request(sender_url, receiver_url):
         sender = connection.create_sender(None)
         for _ in range(5):
             question = receiver.receive(timeout=LIMIT)
+            # Before the answer: the client takes that only once its question is settled.
+            receiver.accept()
             sender.send(
                 Message(
                     address=question.reply_to,
@@ -194,7 +196,6 @@ def request(sender_url, receiver_url):
                 ),
                 timeout=LIMIT,
             )
-            receiver.accept()
         connection.close()
 
     service = Side(serve)
@@ -208,8 +209,9 @@ def request(sender_url, receiver_url):
         reply = replies.receive(timeout=LIMIT)
         replies.accept()
         assert (reply.correlation_id, reply.body) == (number, f"TEXT {number}"), reply
-    service.result()
+    # Sends what is still queued, the last acceptance.
     connection.close()
+    service.result()
 
 
 def management(sender_url, receiver_url):
