@@ -25,7 +25,7 @@ use amqp::{
     engine::{Connection, DeliveryKey, Event, SessionId},
     performative::{Condition, DeliveryState},
 };
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Sleep,
@@ -49,6 +49,8 @@ use crate::core::{
 
 /// Octets that may wait for the socket before outgoing links are held back.
 const TRANSMIT_HIGH: usize = 256 * 1024;
+/// Time for what is queued when a connection is to be closed.
+const LEAVE: Duration = Duration::from_secs(1);
 /// Turns in one poll before other tasks get their turn.
 const TURNS: usize = 16;
 
@@ -116,8 +118,8 @@ where
     let mut opened = Some(opened);
     let mut cancelled = Box::pin(cancel.cancelled());
     let ended = std::future::poll_fn(|cx| {
-        if cancelled.as_mut().poll(cx).is_ready() && !driver.closing {
-            driver.close(None);
+        if cancelled.as_mut().poll(cx).is_ready() && driver.leaving.is_none() {
+            driver.leave();
         }
         let poll = driver.poll(cx);
         if let (Some(handle), Some(opened)) =
@@ -160,6 +162,8 @@ pub(crate) struct Driver<S> {
     router_links: links::RouterLinks,
     /// Incoming messages whose sinks are full: reading pauses until they have room.
     congested: Vec<DeliveryKey>,
+    /// Cancelled: closes when everything queued is sent, at the latest then.
+    leaving: Option<Instant>,
     closing: bool,
     close_deadline: Option<Instant>,
     written_unflushed: bool,
@@ -193,6 +197,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             ready: VecDeque::new(),
             router_links: links::RouterLinks::default(),
             congested: Vec::new(),
+            leaving: None,
             closing: false,
             close_deadline: None,
             written_unflushed: false,
@@ -207,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 Ok(wrote) => wrote,
                 Err(error) => return Poll::Ready(error.into()),
             };
-            moved |= wrote;
+            moved |= wrote || self.close_when_sent();
             if let Some(ended) = self.finished() {
                 return Poll::Ready(ended);
             }
@@ -283,6 +288,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 self.close_deadline = Some(Instant::now());
             }
         }
+    }
+
+    /// Close in order: the last octets of flows that have just ended may still be in the queues.
+    fn leave(&mut self) {
+        let latest = Instant::now() + LEAVE;
+        self.leaving = Some(latest);
+        self.close_deadline.get_or_insert(latest + LEAVE);
+    }
+
+    /// Closes if this connection is to be left and nothing is in the way any more. True if it was closed now.
+    fn close_when_sent(&mut self) -> bool {
+        let Some(latest) = self.leaving.filter(|_| !self.closing) else {
+            return false;
+        };
+        let sent = self.ready.is_empty() && !self.engine.transmit().has_remaining();
+        if sent || latest <= Instant::now() {
+            self.close(None);
+            return true;
+        }
+        false
     }
 
     fn close(&mut self, condition: Option<Condition>) {
