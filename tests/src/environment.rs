@@ -3,16 +3,30 @@
 use std::{
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU16, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU16, Ordering},
+    },
     time::SystemTime,
 };
 
 /// First port handed out; all are below the range from which systems take ports for outgoing connections.
 const FIRST_PORT: u16 = 12_000;
-const PORTS: u16 = 20_000;
-/// Ports of one test process, before others' are tried.
-const PORTS_PER_PROCESS: u16 = 200;
+/// Ports of one test process; there are as many blocks of them.
+const BLOCK: u16 = 200;
+const BLOCKS: u16 = 90;
 
+/// The first port of this process's block, and the socket in front of all blocks that keeps other processes out.
+static BLOCK_HELD: LazyLock<(u16, TcpListener)> = LazyLock::new(|| {
+    let first = u16::try_from(std::process::id() % u32::from(BLOCKS)).unwrap_or_default();
+    (0..BLOCKS)
+        .map(|step| (first + step) % BLOCKS)
+        .find_map(|block| {
+            let held = TcpListener::bind((Ipv4Addr::LOCALHOST, FIRST_PORT - 1 - block)).ok()?;
+            Some((FIRST_PORT + block * BLOCK, held))
+        })
+        .expect("a block of ports is free")
+});
 static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
 
 /// The program under test: `SKUPPER_BIN`, else the newest one that was built.
@@ -54,20 +68,16 @@ pub fn scratch() -> tempfile::TempDir {
         .expect("a scratch folder can be made")
 }
 
-/// A port of the loopback address that nobody uses, and that no other test gets.
+/// A port of the loopback address that nobody uses, and that no other test gets soon.
 ///
 /// # Panics
 /// When there is none left.
 pub fn free_port() -> u16 {
-    let block = u16::try_from(std::process::id() % 100).unwrap_or_default();
-    for _ in 0..PORTS {
-        let number = NEXT_PORT.fetch_add(1, Ordering::Relaxed);
-        let port = FIRST_PORT + (block * PORTS_PER_PROCESS + number) % PORTS;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no free port");
+    let first = BLOCK_HELD.0;
+    (0..BLOCK)
+        .map(|_| first + NEXT_PORT.fetch_add(1, Ordering::Relaxed) % BLOCK)
+        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .expect("a port is free")
 }
 
 /// Says that a test needs something that is not there. With `SKUPPER_TEST_ENGINES=required` that is a failure, unless

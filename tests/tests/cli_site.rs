@@ -430,12 +430,12 @@ fn a_backend_that_is_down_resets_its_client() {
 #[test]
 fn dry_runs_change_nothing() {
     let user = User::new();
-    assert!(
-        !user
-            .ok("init -n a --dry-run --bind-port 40001 --bind-port-edge 40002")
-            .stdout
-            .is_empty()
+    let init = format!(
+        "init -n a --dry-run --bind-port {} --bind-port-edge {}",
+        free_port(),
+        free_port()
     );
+    assert!(!user.ok(&init).stdout.is_empty());
     assert!(!user.site_dir("a").exists());
     user.init("a", "");
     let before = user.snapshot("a");

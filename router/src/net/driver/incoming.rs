@@ -464,7 +464,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// The sender of an incoming message settled it before this side did.
     pub(super) fn sender_settled(&mut self, key: DeliveryKey) {
-        if let Some(mut incoming) = self.incoming.get_mut(key.0 as usize).and_then(Option::take) {
+        let complete = self.engine.is_complete(key);
+        let Some(slot) = self.incoming.get_mut(key.0 as usize) else {
+            return;
+        };
+        if !complete && let Some(incoming) = slot {
+            // The rest still comes; nobody waits for its outcome.
+            incoming.presettled = true;
+            return;
+        }
+        if let Some(mut incoming) = slot.take() {
             let link = incoming.link;
             for branch in incoming.branches() {
                 branch.delivery.finish(true);
