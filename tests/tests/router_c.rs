@@ -79,9 +79,7 @@ impl Chain {
                 .map(|other| other.id.as_str())
                 .filter(|id| *id != router.id)
                 .collect();
-            if router.id == "r0" || kinds.len() == 2 {
-                until_known(router, &others).await;
-            }
+            router.until_nodes(&others).await;
         }
         Self {
             routers,
@@ -93,11 +91,6 @@ impl Chain {
     async fn pair(&self) -> (TcpStream, TcpStream) {
         tokio::join!(connect(self.port), self.backend.accept())
     }
-}
-
-/// C routers list themselves too, under their own id.
-async fn until_known(router: &TestRouter, ids: &[&str]) {
-    router.until_nodes(ids).await;
 }
 
 /// 100 MB on one connection each way, with both half-closes between.

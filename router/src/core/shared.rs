@@ -172,6 +172,27 @@ impl ConnectionHandle {
         }
     }
 
+    /// True if the peer says that it is a release of the C router before `major.minor`. Builds without a version say
+    /// 0.0.0 and count as new.
+    pub fn is_before(&self, major: u32, minor: u32) -> bool {
+        let version = self
+            .facts
+            .properties
+            .iter()
+            .find(|(key, _)| key == "version");
+        let Some((_, version)) = version.filter(|_| !self.own_peer) else {
+            return false;
+        };
+        let mut numbers = version
+            .split('.')
+            .map_while(|part| part.parse::<u32>().ok());
+        match (numbers.next(), numbers.next()) {
+            (Some(0), _) => false,
+            (Some(a), Some(b)) => (a, b) < (major, minor),
+            _ => false,
+        }
+    }
+
     /// Asks the driver to do something; lost if the connection is ending.
     pub fn command(&self, command: Command) {
         let _ = self.inbox.push(ConnectionMessage::Command(command));
@@ -394,5 +415,52 @@ impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = format!("{:?}", self.0);
         f.write_str(text.split([' ', '(', '{']).next().unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(version: Option<&str>, own_peer: bool) -> ConnectionHandle {
+        ConnectionHandle {
+            id: ConnectionId(1),
+            inbox: Arc::new(Inbox::new(1)),
+            worker: 0,
+            role: ConnectionRole::InterRouter,
+            outgoing: false,
+            streaming: true,
+            trunking: true,
+            own_peer,
+            container: "peer".to_owned(),
+            facts: ConnectionFacts {
+                properties: version
+                    .map(|version| ("version".to_owned(), version.to_owned()))
+                    .into_iter()
+                    .collect(),
+                ..ConnectionFacts::default()
+            },
+            octets_in: AtomicU64::new(0),
+            octets_out: AtomicU64::new(0),
+        }
+    }
+
+    #[test]
+    fn releases_of_c_routers_are_compared_by_number() {
+        for (version, before) in [
+            (Some("2.4.3"), true),
+            (Some("2.5.0"), false),
+            (Some("2.10.1"), false),
+            (Some("3.5.1"), false),
+            (Some("0.0.0"), false),
+            (Some("main"), false),
+            (None, false),
+        ] {
+            assert_eq!(peer(version, false).is_before(2, 5), before, "{version:?}");
+        }
+        assert!(
+            !peer(Some("1.9.6"), true).is_before(2, 5),
+            "own peers state the compatibility version"
+        );
     }
 }

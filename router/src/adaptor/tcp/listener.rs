@@ -195,7 +195,7 @@ impl TcpListener {
     /// One client.
     async fn serve(self: Arc<Self>, shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr) {
         let _open = self.counters.open();
-        let (mut framing, probing) = self.framing();
+        let (mut framing, probing) = self.framing(&shared);
         let mut socket = Some(socket);
         for attempt in 0..2 {
             let Some(stream) = self.open_stream(&shared, framing, peer) else {
@@ -249,7 +249,7 @@ impl TcpListener {
     }
 
     /// Framing to try first, and whether the other one may be tried after it.
-    fn framing(&self) -> (Framing, bool) {
+    fn framing(&self, shared: &Shared) -> (Framing, bool) {
         match self.encapsulation {
             Encapsulation::Legacy => (Framing::Legacy, false),
             Encapsulation::Lite => (Framing::Lite, false),
@@ -258,6 +258,10 @@ impl TcpListener {
                 match *probed {
                     Some((framing, at)) if at.elapsed() < FRAMING_TTL => {
                         (framing, framing == Framing::Lite)
+                    }
+                    // A 2.4 connector would dial its server for the probe, too.
+                    _ if shared.table.load().knows_no_lite(&self.address) => {
+                        (Framing::Legacy, false)
                     }
                     _ => {
                         *probed = None;
