@@ -221,6 +221,7 @@ mod tests {
         Answer {
             call: "POST /images/load".into(),
             status: StatusCode::OK,
+            headers: hyper::HeaderMap::new(),
             body: Bytes::from_static(body.as_bytes()),
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use model::Platform;
 use serde::Deserialize;
 
-use super::transport::{Call, Transport};
+use super::transport::{Answer, Call, Transport};
 use super::{Endpoint, Engine, EngineEnvironment, EngineError, EngineVersion, default_endpoint};
 use crate::docker::Docker;
 use crate::podman::Podman;
@@ -27,7 +27,7 @@ pub async fn connect(
         return Err(EngineError::NoEngine { platform });
     }
     let transport = transport(platform, endpoint, env)?;
-    let version = version_within(&transport, VERSION_LIMIT).await?;
+    let version = identify(&transport, VERSION_LIMIT).await?;
     if version.component == PODMAN {
         return Ok(Arc::new(Podman::connect(transport, &version, env).await?));
     }
@@ -50,7 +50,7 @@ pub async fn detect(env: &EngineEnvironment) -> Platform {
         let Ok(transport) = transport(platform, None, env) else {
             continue;
         };
-        let Ok(version) = version_within(&transport, DETECT_LIMIT).await else {
+        let Ok(version) = identify(&transport, DETECT_LIMIT).await else {
             continue;
         };
         if platform == Platform::Docker || version.component == PODMAN {
@@ -58,6 +58,36 @@ pub async fn detect(env: &EngineEnvironment) -> Platform {
         }
     }
     Platform::Linux
+}
+
+/// Who answers, and in which version. `GET /_ping` says so in its headers at once; Podman's `GET /version` runs several
+/// programs to fill in the versions of its parts, so it is asked only when the headers do not tell.
+async fn identify(transport: &Transport, limit: Duration) -> Result<EngineVersion, EngineError> {
+    let answer = transport.send(Call::get("/_ping").limit(limit)).await?;
+    match answer
+        .status
+        .is_success()
+        .then(|| from_ping(&answer))
+        .flatten()
+    {
+        Some(version) => Ok(version),
+        None => version_within(transport, limit).await,
+    }
+}
+
+fn from_ping(answer: &Answer) -> Option<EngineVersion> {
+    let (product, version) = answer.header("server")?.split_once('/')?;
+    let version = version.split_whitespace().next()?.to_owned();
+    let (component, api) = match product {
+        "Libpod" => (PODMAN, answer.header("libpod-api-version")?),
+        "Docker" => ("Docker Engine", answer.header("api-version")?),
+        _ => return None,
+    };
+    Some(EngineVersion {
+        component: component.to_owned(),
+        version,
+        api_version: api.to_owned(),
+    })
 }
 
 /// Asks any engine for its version.

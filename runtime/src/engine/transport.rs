@@ -12,7 +12,7 @@ use http_body_util::{BodyExt as _, Empty, Full, Limited, StreamBody};
 use hyper::body::Frame;
 use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HOST};
-use hyper::{Method, Request, StatusCode};
+use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use model::Platform;
 use serde::Serialize;
@@ -60,6 +60,7 @@ pub(crate) struct Call {
 pub(crate) struct Answer {
     pub(crate) call: String,
     pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
@@ -202,6 +203,11 @@ impl Call {
 }
 
 impl Answer {
+    /// Text of a header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
     /// Reads the body as JSON whatever the status.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, EngineError> {
         serde_json::from_slice(&self.body).map_err(|source| self.unreadable(source.to_string()))
@@ -287,6 +293,7 @@ where
             .await
             .map_err(|source| failed(io::Error::other(source)))?;
         let status = response.status();
+        let headers = response.headers().clone();
         let body = Limited::new(response.into_body(), MAX_ANSWER)
             .collect()
             .await
@@ -294,6 +301,7 @@ where
         Ok(Answer {
             call: name.clone(),
             status,
+            headers,
             body: body.to_bytes(),
         })
     };

@@ -153,3 +153,45 @@ async fn detection_prefers_podman_then_docker_then_linux() {
     env.podman_endpoint = Some(docker.endpoint());
     assert_eq!(detect(&env).await, Platform::Linux);
 }
+
+#[test]
+fn the_headers_of_a_ping_tell_the_engine() {
+    let answer = |headers: &[(&'static str, &'static str)]| Answer {
+        call: "GET /_ping".to_owned(),
+        status: hyper::StatusCode::OK,
+        headers: headers
+            .iter()
+            .map(|(name, value)| {
+                (
+                    hyper::header::HeaderName::from_static(name),
+                    hyper::header::HeaderValue::from_static(value),
+                )
+            })
+            .collect(),
+        body: "OK".into(),
+    };
+    let version = |component: &str, version: &str, api_version: &str| EngineVersion {
+        component: component.into(),
+        version: version.into(),
+        api_version: api_version.into(),
+    };
+    let podman = answer(&[
+        ("api-version", "1.41"),
+        ("libpod-api-version", "4.3.1"),
+        ("server", "Libpod/4.3.1 (linux)"),
+    ]);
+    assert_eq!(
+        from_ping(&podman),
+        Some(version("Podman Engine", "4.3.1", "4.3.1"))
+    );
+    let docker = answer(&[
+        ("api-version", "1.41"),
+        ("server", "Docker/20.10.24+dfsg1 (linux)"),
+    ]);
+    assert_eq!(
+        from_ping(&docker),
+        Some(version("Docker Engine", "20.10.24+dfsg1", "1.41"))
+    );
+    assert_eq!(from_ping(&answer(&[("server", "nginx/1.22")])), None);
+    assert_eq!(from_ping(&answer(&[])), None);
+}
