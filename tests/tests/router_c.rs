@@ -136,8 +136,11 @@ async fn server_first(chain: &Chain) {
     assert_eq!(answer, b"thanks");
 }
 
-/// `count` flows at a time. C routers 3.5.1 now and then forget to end a stream whose last, empty frame came while
-/// their buffers were full (two of them alone do it often); a run in which that happened is repeated.
+/// `count` flows at a time.
+///
+/// C routers 3.5.1 lose the end of a stream now and then when their buffers are full: one whose last frame is empty
+/// then never ends, and of a server that closes right behind its last octets some of these are left out (counted on
+/// the wire; between two of them both happen more often). A run in which that happened to few flows is repeated.
 #[expect(
     clippy::print_stdout,
     reason = "whoever runs the suite should see that it was repeated"
@@ -152,21 +155,29 @@ async fn parallel(port: u16, count: usize, len: u64, forgetful: bool) {
                 ))
             })
             .collect();
-        let mut stalled = 0;
+        let mut broken = Vec::new();
         for flow in flows {
             match flow.await.unwrap() {
-                Ok(result) => result.unwrap(),
-                Err(_) => stalled += 1,
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => broken.push(format!("{error:#}")),
+                Err(_) => broken.push(format!("not over after {STALLED:?}")),
             }
         }
-        if stalled == 0 {
+        if broken.is_empty() {
             return;
         }
+        let only_ends = broken
+            .iter()
+            .all(|text| text.starts_with("end after") || text.starts_with("not over"));
         assert!(
-            forgetful && run < 4 && stalled < count / 10,
-            "{stalled} of {count} flows stalled"
+            forgetful && only_ends && run < 4 && broken.len() * 20 < count,
+            "{} of {count} flows: {broken:?}",
+            broken.len()
         );
-        println!("{stalled} of {count} flows stalled in a C router 3.5.1; once more");
+        println!(
+            "a C router 3.5.1 lost the end of {} of {count} streams; once more",
+            broken.len()
+        );
     }
 }
 
