@@ -434,7 +434,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         let settled = !incoming.branches().is_empty()
             && incoming.branches().iter().all(|branch| branch.settled);
-        if settled && !single {
+        if settled && relayed.is_none() {
+            // The outcome of a single sink may have been relayed before; the settlement repeats it.
             relayed = merge(incoming.branches());
         }
         if settled {
