@@ -350,12 +350,10 @@ impl Control {
                     continue;
                 }
                 producer.told = useful;
-                let command = if useful {
-                    Command::Credit(producer.link)
-                } else {
-                    Command::NoDestination(producer.link)
-                };
-                producer.connection.command(command);
+                if useful {
+                    // Credit that was given stays when the last destination goes: what comes then is released.
+                    producer.connection.command(Command::Credit(producer.link));
+                }
                 if let Some(tracking) = self.uplinks.tracking(producer.connection.id) {
                     producer
                         .connection

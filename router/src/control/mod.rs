@@ -188,7 +188,6 @@ impl Control {
                 connection,
                 link,
                 address,
-                consumer: _,
             } => self.proxy_up(connection, link, &address),
             ControlMessage::Management { message } => self.manage(&message),
             ControlMessage::TcpConsumerUp(connector) => self.tcp_consumer_up(connector),

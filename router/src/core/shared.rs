@@ -95,8 +95,6 @@ pub enum ConnectionMessage {
 pub enum Command {
     /// Give credit to a producer whose address got a destination.
     Credit(LinkId),
-    /// The address of this producer lost its last destination: credit already given stays, none is added.
-    NoDestination(LinkId),
     /// Edge router: this connection is now the active uplink; attach the fixed links.
     ActivateUplink,
     /// Edge router: represent local consumers of the address.
@@ -253,12 +251,11 @@ pub enum ControlMessage {
         key: String,
         reachable: bool,
     },
-    /// Edge router: a proxy link is attached.
+    /// Edge router: the link for local producers of an address is attached.
     ProxyUp {
         connection: ConnectionId,
         link: LinkId,
         address: Arc<str>,
-        consumer: bool,
     },
     /// A management request, complete, and where it arrived.
     Management { message: Bytes },

@@ -144,7 +144,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                         connection: self.id,
                         link,
                         address,
-                        consumer: false,
                     });
                 }
             }

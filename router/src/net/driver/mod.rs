@@ -277,7 +277,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     self.engine.grant(link, self.options.link_capacity);
                 }
             }
-            Command::NoDestination(_) => {}
             Command::ActivateUplink => self.activate_uplink(),
             Command::AttachConsumer(address) => self.attach_proxy(address, true),
             Command::AttachProducer(address) => self.attach_proxy(address, false),
