@@ -7,6 +7,7 @@
 pub mod environment;
 pub mod mesh;
 pub mod process;
+pub mod relay;
 pub mod rows;
 pub mod tcp;
 pub mod wait;
@@ -15,6 +16,7 @@ pub use self::{
     environment::{Family, did_not_run, free_port, scratch},
     mesh::{Certificates, Plan},
     process::TestRouter,
+    relay::Relay,
     tcp::{Backend, Pattern},
     wait::{SOON, eventually, within},
 };

@@ -41,6 +41,8 @@ pub struct TestRouter {
 #[derive(Clone, Debug)]
 enum Program {
     Ours,
+    /// With a hard limit of open files.
+    Limited(u64),
     C(PathBuf, Option<String>),
 }
 
@@ -57,6 +59,16 @@ impl TestRouter {
     /// When it cannot be started.
     pub async fn start(config: RouterConfig) -> Self {
         let router = Self::spawn(config, Program::Ours);
+        router.answers().await;
+        router
+    }
+
+    /// As [`Self::start`], with no more than `files` open files.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub async fn start_limited(config: RouterConfig, files: u64) -> Self {
+        let router = Self::spawn(config, Program::Limited(files));
         router.answers().await;
         router
     }
@@ -83,7 +95,7 @@ impl TestRouter {
     fn spawn(mut config: RouterConfig, program: Program) -> Self {
         let folder = environment::scratch();
         let (endpoint, level) = match &program {
-            Program::Ours => (
+            Program::Ours | Program::Limited(_) => (
                 Endpoint::Socket(folder.path().join("m.sock")),
                 LogLevel::Debug,
             ),
@@ -338,6 +350,13 @@ fn command(program: &Program, folder: &Path) -> Child {
     let mut command = match program {
         Program::Ours => {
             let mut command = Command::new(environment::skupper());
+            command.args(["router", "--config"]);
+            command
+        }
+        Program::Limited(files) => {
+            let mut command = Command::new("prlimit");
+            command.arg(format!("--nofile={files}"));
+            command.arg(environment::skupper());
             command.args(["router", "--config"]);
             command
         }
