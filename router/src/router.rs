@@ -119,6 +119,20 @@ fn check_certificates(config: &RouterConfig, profiles: &TlsProfiles) -> Result<(
                 .map_err(|error| failed("connector", &connector.name, &error))?;
         }
     }
+    for listener in config.tcp_listeners.values() {
+        if let Some(profile) = &listener.ssl_profile {
+            profiles
+                .adaptor_server_config(profile, listener.authenticate_peer)
+                .map_err(|error| failed("tcpListener", &listener.name, &error))?;
+        }
+    }
+    for connector in config.tcp_connectors.values() {
+        if let Some(profile) = &connector.ssl_profile {
+            profiles
+                .client_config(profile, connector.verify_hostname)
+                .map_err(|error| failed("tcpConnector", &connector.name, &error))?;
+        }
+    }
     Ok(())
 }
 
@@ -347,6 +361,11 @@ impl HttpState for Health {
                 resident_memory().unwrap_or(0),
             ),
             ("qdr_tcp_service_connections", Gauge, flows),
+            (
+                "skupper_handshakes_failed_total",
+                Counter,
+                load(&counters.handshakes_failed),
+            ),
             ("qdr_amqp_service_connections", Gauge, amqp),
         ]
     }

@@ -10,6 +10,7 @@ pub mod process;
 pub mod relay;
 pub mod rows;
 pub mod tcp;
+pub mod tls;
 pub mod wait;
 
 pub use self::{

@@ -318,6 +318,21 @@ impl TestRouter {
         }
     }
 
+    /// Waits until it has logged something.
+    ///
+    /// # Panics
+    /// When it does not in time.
+    pub async fn until_log(&self, text: &str) {
+        eventually(&format!("{} logs {text:?}", self.id), async || {
+            if self.log().contains(text) {
+                Ok(())
+            } else {
+                Err("not logged".to_owned())
+            }
+        })
+        .await;
+    }
+
     /// What it logged so far.
     pub fn log(&self) -> String {
         std::fs::read(self.folder.path().join("router.log"))

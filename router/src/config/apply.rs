@@ -252,7 +252,7 @@ impl Applied {
     }
 
     fn add_tcp_listener(&self, config: &config::TcpListener) {
-        let listener = Arc::new(TcpListener::new(config));
+        let listener = Arc::new(TcpListener::new(config, &self.profiles));
         self.adaptors
             .with(|maps| maps.listeners.insert(config.name.clone(), listener.clone()));
         if let Some(worker) = self.shared.workers.first() {
@@ -273,15 +273,7 @@ impl Applied {
     }
 
     fn add_tcp_connector(&self, config: &config::TcpConnector) {
-        let connector = Arc::new(TcpConnector {
-            name: config.name.clone(),
-            address: config.address.as_str().into(),
-            host: config.host.clone(),
-            port: config.port,
-            counters: Arc::default(),
-            open: Arc::default(),
-            cancel: CancellationToken::new(),
-        });
+        let connector = Arc::new(TcpConnector::new(config, &self.profiles));
         self.adaptors.with(|maps| {
             maps.connectors
                 .insert(config.name.clone(), connector.clone())

@@ -26,14 +26,6 @@ pub enum LoadError {
         /// What is wrong.
         source: Box<model::router_config::ConfigError>,
     },
-    /// It asks for something that this router does not do.
-    #[error("{path}: {what} is not supported yet")]
-    Unsupported {
-        /// The file.
-        path: String,
-        /// Entity and attribute.
-        what: String,
-    },
 }
 
 /// Reads a configuration file.
@@ -49,36 +41,8 @@ pub fn load(path: &Path) -> Result<Parsed, LoadError> {
     let variables: BTreeMap<String, String> = std::env::var(SSL_PROFILE_BASE_PATH)
         .map(|value| BTreeMap::from([(SSL_PROFILE_BASE_PATH.to_owned(), value)]))
         .unwrap_or_default();
-    let parsed =
-        RouterConfig::parse_with(&text, &variables).map_err(|source| LoadError::Invalid {
-            path: name(),
-            source: Box::new(source),
-        })?;
-    if let Some(what) = unsupported(&parsed.config) {
-        return Err(LoadError::Unsupported { path: name(), what });
-    }
-    Ok(parsed)
-}
-
-fn unsupported(config: &RouterConfig) -> Option<String> {
-    let listener = config
-        .tcp_listeners
-        .values()
-        .find(|listener| listener.ssl_profile.is_some());
-    if let Some(listener) = listener {
-        return Some(format!(
-            "sslProfile of tcpListener \"{}\" (TLS towards clients)",
-            listener.name
-        ));
-    }
-    let connector = config
-        .tcp_connectors
-        .values()
-        .find(|connector| connector.ssl_profile.is_some());
-    connector.map(|connector| {
-        format!(
-            "sslProfile of tcpConnector \"{}\" (TLS towards servers)",
-            connector.name
-        )
+    RouterConfig::parse_with(&text, &variables).map_err(|source| LoadError::Invalid {
+        path: name(),
+        source: Box::new(source),
     })
 }

@@ -341,6 +341,15 @@ pub struct Counters {
     pub amqp_connections: AtomicU64,
     /// Links now attached.
     pub links: AtomicU64,
+    /// Connections that ended before they were established: TLS failed, or the peer was too slow.
+    pub handshakes_failed: AtomicU64,
+}
+
+impl Counters {
+    /// Counts a connection that was not established.
+    pub fn handshake_failed(&self) {
+        self.handshakes_failed.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Shared {

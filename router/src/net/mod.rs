@@ -1,7 +1,9 @@
 //! Sockets: TLS, AMQP listeners and connectors, connection drivers, the HTTP side.
 
+pub(crate) mod complaints;
 pub mod connector;
 pub mod driver;
+pub(crate) mod handshakes;
 pub mod http;
 pub mod listener;
 pub mod tls;

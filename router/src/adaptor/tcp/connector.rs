@@ -17,12 +17,17 @@ use super::{
     FlowCounters,
     framing::{Framing, ReverseOpener, StreamHead},
     pump::Pump,
+    socket::Socket,
+    tls::{ClientTls, TlsFailure},
 };
-use crate::core::{
-    annotations::{Annotations, DISABLE_Q2, STREAMING},
-    delivery::{Delivery, End, Wake},
-    forward::{self, Choice, Request},
-    shared::Shared,
+use crate::{
+    core::{
+        annotations::{Annotations, DISABLE_Q2, STREAMING},
+        delivery::{Delivery, End, Wake},
+        forward::{self, Choice, Request},
+        shared::Shared,
+    },
+    net::{complaints::Complaints, tls::TlsProfiles},
 };
 
 /// A server that does not answer for so long counts as unreachable.
@@ -46,9 +51,38 @@ pub struct TcpConnector {
     pub open: Arc<AtomicU32>,
     /// Ends the flows of this connector.
     pub cancel: CancellationToken,
+    tls: Option<ClientTls>,
+}
+
+/// Why a flow has no server.
+#[derive(Debug, thiserror::Error)]
+enum NoServer {
+    #[error(transparent)]
+    Unreachable(#[from] io::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsFailure),
 }
 
 impl TcpConnector {
+    /// Connector to a server.
+    pub fn new(config: &model::router_config::TcpConnector, profiles: &Arc<TlsProfiles>) -> Self {
+        Self {
+            name: config.name.clone(),
+            address: config.address.as_str().into(),
+            host: config.host.clone(),
+            port: config.port,
+            counters: Arc::default(),
+            open: Arc::default(),
+            cancel: CancellationToken::new(),
+            tls: config.ssl_profile.as_ref().map(|profile| ClientTls {
+                profiles: profiles.clone(),
+                profile: profile.clone(),
+                verify_hostname: config.verify_hostname,
+                complaints: Complaints::default(),
+            }),
+        }
+    }
+
     /// Takes a forward stream: runs its flow on the current worker.
     pub fn open(self: &Arc<Self>, shared: &Arc<Shared>, forward: Arc<Delivery>) {
         let index = crate::worker::current().unwrap_or_else(|| shared.next_worker());
@@ -58,6 +92,15 @@ impl TcpConnector {
         };
         let flow = serve(shared.clone(), self.clone(), forward);
         worker.spawn(shared.flows.track_future(flow));
+    }
+
+    async fn connect(&self, alpn: Option<&str>) -> Result<Socket, NoServer> {
+        let socket = connect(&self.host, self.port).await?;
+        match &self.tls {
+            None => Ok(Socket::Plain(socket)),
+            // In memory of its own: flows without TLS are as small as before.
+            Some(tls) => Ok(Box::pin(tls.connect(socket, &self.host, alpn)).await?),
+        }
     }
 }
 
@@ -75,14 +118,22 @@ async fn serve(shared: Arc<Shared>, connector: Arc<TcpConnector>, forward: Arc<D
         return;
     };
     let socket = tokio::select! {
-        socket = connect(&connector.host, connector.port) => socket,
+        socket = connector.connect(head.alpn.as_deref()) => socket,
         () = connector.cancel.cancelled() => return forward.report(Some(refused(framing)), true),
     };
     let socket = match socket {
         Ok(socket) => socket,
-        Err(error) => {
+        Err(NoServer::Unreachable(error)) => {
             debug!(target: "router::tcp", connector = %connector.name, %error, "server not reachable");
             forward.report(Some(refused(framing)), true);
+            return;
+        }
+        Err(NoServer::Tls(failure)) => {
+            if let Some(tls) = &connector.tls {
+                tls.failed(&connector.name, &shared.counters, &failure);
+            }
+            // Never a release: it would say that the framing is unknown here.
+            forward.report(Some(lost()), true);
             return;
         }
     };

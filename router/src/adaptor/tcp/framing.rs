@@ -15,6 +15,8 @@ use amqp::{
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 
 const CONTENT_TYPE: &str = "application/octet-stream";
+/// Application property with the application protocol of TLS.
+const ALPN: &str = "alpn";
 /// Octets in front of the content of a DATA section as this router writes it: `00 53 75 b0` and a 32-bit length.
 pub(crate) const DATA_HEADER: usize = 8;
 /// Largest DATA section written: peers deliver whole sections only.
@@ -53,6 +55,8 @@ pub struct StreamHead {
     pub properties: Properties,
     /// Flow id of the opener.
     pub flow_id: Option<String>,
+    /// Application protocol that the client's TLS negotiated, forward streams only.
+    pub alpn: Option<String>,
     /// Octets of the head; the body follows.
     pub len: usize,
 }
@@ -159,9 +163,15 @@ fn head(
             .and_then(|map| map.get(":flowid"))
             .and_then(Value::as_str),
     };
+    // What cannot be a protocol's name (RFC 7301 §3.1) cannot be offered.
+    let alpn = application
+        .and_then(|map| map.get(ALPN))
+        .and_then(Value::as_str)
+        .filter(|alpn| (1..=255).contains(&alpn.len()));
     StreamHead {
         framing,
         flow_id: flow_id.map(str::to_owned),
+        alpn: alpn.map(str::to_owned),
         properties,
         len,
     }
@@ -178,6 +188,8 @@ pub struct ForwardOpener<'a> {
     pub global_id: &'a str,
     /// Identity of the flow.
     pub flow_id: &'a str,
+    /// Application protocol that the client's TLS negotiated.
+    pub alpn: Option<&'a str>,
 }
 
 impl ForwardOpener<'_> {
@@ -193,13 +205,13 @@ impl ForwardOpener<'_> {
             Framing::Legacy => {
                 properties.subject = Some(self.global_id.to_owned());
                 properties.encode(&mut out, 5);
-                write_flow_id(self.flow_id, &mut out);
+                write_flow_id(self.flow_id, self.alpn, &mut out);
             }
             Framing::Lite => {
                 properties.correlation_id = Value::from(self.flow_id);
                 properties.content_type = Some(CONTENT_TYPE.to_owned());
                 properties.encode(&mut out, 7);
-                write_lite_body(&mut out);
+                write_lite_body(self.alpn, &mut out);
             }
         }
         out.freeze()
@@ -229,31 +241,36 @@ impl ReverseOpener<'_> {
             Framing::Legacy => {
                 properties.subject = self.subject.map(str::to_owned);
                 properties.encode(&mut out, 5);
-                write_flow_id(self.flow_id, &mut out);
+                write_flow_id(self.flow_id, None, &mut out);
             }
             Framing::Lite => {
                 properties.content_type = Some(CONTENT_TYPE.to_owned());
                 properties.encode(&mut out, 7);
-                write_lite_body(&mut out);
+                write_lite_body(None, &mut out);
             }
         }
         out.freeze()
     }
 }
 
-fn write_flow_id(flow_id: &str, out: &mut BytesMut) {
-    let map = Value::Map(vec![(
+fn write_flow_id(flow_id: &str, alpn: Option<&str>, out: &mut BytesMut) {
+    let flow_id = (
         Value::Symbol(Symbol::from_static(":flowid")),
         Value::from(flow_id),
-    )]);
-    message::write_section(section::APPLICATION_PROPERTIES, &map, out);
+    );
+    write_application_properties(flow_id, alpn, out);
 }
 
 /// Mapping version 1 and the empty body: routers from 3.0 on may require the version.
-fn write_lite_body(out: &mut BytesMut) {
-    let map = Value::Map(vec![(Value::from("V"), Value::Uint(1))]);
-    message::write_section(section::APPLICATION_PROPERTIES, &map, out);
+fn write_lite_body(alpn: Option<&str>, out: &mut BytesMut) {
+    write_application_properties((Value::from("V"), Value::Uint(1)), alpn, out);
     message::write_section(section::VALUE, &Value::Null, out);
+}
+
+fn write_application_properties(first: (Value, Value), alpn: Option<&str>, out: &mut BytesMut) {
+    let alpn = alpn.map(|alpn| (Value::from(ALPN), Value::from(alpn)));
+    let map = Value::Map([first].into_iter().chain(alpn).collect());
+    message::write_section(section::APPLICATION_PROPERTIES, &map, out);
 }
 
 /// Fills in the header of a DATA section whose content of `len` octets follows the reserved space.
@@ -341,6 +358,7 @@ mod tests {
         reply_to: "amqp:/_topo/0/RA/temp.g2O9pXWM8EW_1eQ",
         global_id: "127.0.0.1:39384@site-a",
         flow_id: "+DyyP:3",
+        alpn: None,
     };
 
     fn hex(text: &str) -> Vec<u8> {
@@ -373,6 +391,37 @@ mod tests {
             (Framing::Lite, opener.len(), Some("+DyyP:3"))
         );
         assert_eq!(head.properties.reply_to.as_deref(), Some(FORWARD.reply_to));
+    }
+
+    #[test]
+    fn the_negotiated_protocol_travels_behind_the_mandatory_property() {
+        let opener = ForwardOpener {
+            alpn: Some("h2"),
+            ..FORWARD
+        };
+        let lite = opener.encode(Framing::Lite);
+        assert!(lite.ends_with(&hex(
+            "005374d10000001300000004a101565201a104616c706ea1026832 00537740"
+        )));
+        for framing in [Framing::Legacy, Framing::Lite] {
+            let octets = opener.encode(framing);
+            let head = StreamHead::parse(&octets, false)
+                .expect("valid")
+                .expect("complete");
+            assert_eq!(head.alpn.as_deref(), Some("h2"), "{framing:?}");
+            assert_eq!(head.flow_id.as_deref(), Some("+DyyP:3"), "{framing:?}");
+        }
+        for unusable in ["", &"x".repeat(256)] {
+            let octets = ForwardOpener {
+                alpn: Some(unusable),
+                ..FORWARD
+            }
+            .encode(Framing::Lite);
+            let head = StreamHead::parse(&octets, false)
+                .expect("valid")
+                .expect("complete");
+            assert_eq!(head.alpn, None);
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::{
 
 use amqp::performative::DeliveryState;
 use model::router_config::Encapsulation;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -26,13 +26,18 @@ use super::{
     connector::read_head,
     framing::{ForwardOpener, Framing},
     pump::Pump,
+    socket::Socket as FlowSocket,
+    tls::ServerTls,
 };
-use crate::core::{
-    annotations::{Annotations, DISABLE_Q2, STREAMING},
-    delivery::{Delivery, Feedback, Wake},
-    forward::{self, Choice, Request},
-    local::LocalTarget,
-    shared::{ControlMessage, Shared},
+use crate::{
+    core::{
+        annotations::{Annotations, DISABLE_Q2, STREAMING},
+        delivery::{Delivery, Feedback, Wake},
+        forward::{self, Choice, Request},
+        local::LocalTarget,
+        shared::{ControlMessage, Shared},
+    },
+    net::{complaints::Complaints, handshakes::Place, tls::TlsProfiles},
 };
 
 /// How long the framing found by probing is believed.
@@ -69,12 +74,20 @@ pub struct TcpListener {
     pub flows: CancellationToken,
     /// Ends the listening.
     pub stop: CancellationToken,
+    tls: Option<ServerTls>,
     probed: Mutex<Option<(Framing, Instant)>>,
 }
 
 impl TcpListener {
     /// Listener for an address, not yet listening.
-    pub fn new(config: &model::router_config::TcpListener) -> Self {
+    pub fn new(config: &model::router_config::TcpListener, profiles: &Arc<TlsProfiles>) -> Self {
+        let tls = config.ssl_profile.as_ref().map(|profile| ServerTls {
+            profiles: profiles.clone(),
+            profile: profile.clone(),
+            authenticate_peer: config.authenticate_peer,
+            handshakes: Arc::default(),
+            complaints: Complaints::default(),
+        });
         Self {
             name: config.name.clone(),
             address: config.address.as_str().into(),
@@ -88,6 +101,7 @@ impl TcpListener {
             error: Mutex::default(),
             flows: CancellationToken::new(),
             stop: CancellationToken::new(),
+            tls,
             probed: Mutex::default(),
         }
     }
@@ -160,7 +174,13 @@ impl TcpListener {
             })
             .await;
             match accepted {
-                Ok((socket, peer)) => self.start(shared, socket, peer),
+                Ok((socket, peer)) => {
+                    let place = match &self.tls {
+                        Some(tls) => Some(tls.handshakes.enter().await),
+                        None => None,
+                    };
+                    self.start(shared, socket, peer, place);
+                }
                 Err(error) => {
                     // Out of descriptors or memory: the client waits in the backlog meanwhile.
                     debug!(target: "router::tcp", listener = %self.name, %error, "accept");
@@ -170,7 +190,13 @@ impl TcpListener {
         }
     }
 
-    fn start(self: &Arc<Self>, shared: &Arc<Shared>, socket: TcpStream, peer: SocketAddr) {
+    fn start(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        socket: TcpStream,
+        peer: SocketAddr,
+        place: Option<Place>,
+    ) {
         let index = shared.next_worker();
         let Some(worker) = shared.workers.get(index) else {
             return;
@@ -179,7 +205,7 @@ impl TcpListener {
         let (listener, shared) = (self.clone(), shared.clone());
         let tracker = shared.flows.clone();
         if crate::worker::current() == Some(index) {
-            worker.spawn(tracker.track_future(listener.serve(shared, socket, peer)));
+            worker.spawn(tracker.track_future(listener.accept(shared, socket, peer, place)));
             return;
         }
         let Ok(socket) = socket.into_std() else {
@@ -187,18 +213,52 @@ impl TcpListener {
         };
         worker.spawn(tracker.track_future(async move {
             if let Ok(socket) = TcpStream::from_std(socket) {
-                listener.serve(shared, socket, peer).await;
+                listener.accept(shared, socket, peer, place).await;
             }
         }));
     }
 
-    /// One client.
-    async fn serve(self: Arc<Self>, shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr) {
+    /// One client: its handshake, if it needs one, then its flow.
+    async fn accept(
+        self: Arc<Self>,
+        shared: Arc<Shared>,
+        socket: TcpStream,
+        peer: SocketAddr,
+        place: Option<Place>,
+    ) {
         let _open = self.counters.open();
+        let (Some(tls), Some(place)) = (&self.tls, place) else {
+            return self
+                .serve(shared, FlowSocket::Plain(socket), None, peer)
+                .await;
+        };
+        // In memory of its own: flows without TLS are as small as before.
+        let accepted = Box::pin(async {
+            tokio::select! {
+                accepted = tls.accept(socket, &place) => Some(accepted),
+                () = self.flows.cancelled() => None,
+            }
+        })
+        .await;
+        drop(place);
+        match accepted {
+            Some(Ok((socket, alpn))) => self.serve(shared, socket, alpn.as_deref(), peer).await,
+            Some(Err(failure)) => tls.refused(&self.name, &shared.counters, &failure),
+            None => {}
+        }
+    }
+
+    async fn serve(
+        &self,
+        shared: Arc<Shared>,
+        socket: FlowSocket,
+        alpn: Option<&str>,
+        peer: SocketAddr,
+    ) {
         let (mut framing, probing) = self.framing(&shared);
         let mut socket = Some(socket);
         for attempt in 0..2 {
-            let Some(stream) = self.open_stream(&shared, framing, peer) else {
+            let Some(stream) = self.open_stream(&shared, framing, alpn, peer) else {
                 debug!(target: "router::tcp", listener = %self.name, "no destination for a client");
                 reset(socket.take());
                 return;
@@ -292,6 +352,7 @@ impl TcpListener {
         &self,
         shared: &Arc<Shared>,
         framing: Framing,
+        alpn: Option<&str>,
         peer: SocketAddr,
     ) -> Option<Stream> {
         let slot = Arc::new(ReplySlot::default());
@@ -305,6 +366,7 @@ impl TcpListener {
             reply_to: &shared.space.dynamic(&name),
             global_id: &global_id,
             flow_id: &shared.flow_id(),
+            alpn,
         };
         let annotations = Annotations {
             flags: STREAMING | DISABLE_Q2,
@@ -409,9 +471,9 @@ impl Stream {
 }
 
 /// Ends a client's connection with a reset: nothing was served, and it must not look like an empty answer.
-fn reset(socket: Option<TcpStream>) {
+fn reset(socket: Option<FlowSocket>) {
     if let Some(socket) = socket {
-        let _ = SockRef::from(&socket).set_linger(Some(Duration::ZERO));
+        socket.reset_on_drop();
     }
 }
 

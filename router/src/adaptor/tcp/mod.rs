@@ -7,13 +7,15 @@
 //!
 //! Two framings exist in the network, *legacy* (DATA sections) and *lite* (raw octets behind an empty body);
 //! see [`framing`]. Both sides bound what is under way by a window of octets that the far side acknowledges with
-//! `received` states; see [`pump`].
+//! `received` states; see [`pump`]. Either side may use TLS; see [`tls`].
 
 mod connector;
 pub mod framing;
 mod listener;
 mod pump;
 mod reply;
+mod socket;
+mod tls;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

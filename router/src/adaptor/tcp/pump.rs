@@ -8,21 +8,19 @@ use std::{
     cell::RefCell,
     collections::VecDeque,
     io::{self, IoSlice},
-    net::Shutdown,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll, Waker},
 };
 
 use amqp::performative::DeliveryState;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use socket2::SockRef;
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{
     FlowCounters, ReplySlot,
     framing::{DATA_HEADER, DATA_LIMIT, Decoder, Framing, StreamHead, fill_data_header},
+    socket::Socket,
 };
 use crate::core::delivery::{Delivery, End, Wake};
 
@@ -89,7 +87,7 @@ struct Inbound {
 /// One flow.
 #[derive(Debug)]
 pub(super) struct Pump {
-    socket: TcpStream,
+    socket: Socket,
     outbound: Outbound,
     inbound: Option<Inbound>,
     /// Where the inbound stream will be offered, while there is none.
@@ -100,7 +98,7 @@ pub(super) struct Pump {
 impl Pump {
     /// Flow whose outbound delivery has its head already.
     pub(super) fn new(
-        socket: TcpStream,
+        socket: Socket,
         delivery: Arc<Delivery>,
         framing: Framing,
         counters: Arc<FlowCounters>,
@@ -164,7 +162,7 @@ impl Pump {
         };
         if end != FlowEnd::Clean {
             // The client must see a reset, not an end of data that looks complete.
-            let _ = SockRef::from(&self.socket).set_linger(Some(std::time::Duration::ZERO));
+            self.socket.reset_on_drop();
         }
         // Completed rather than aborted: peers treat an abort of a stream as trouble of the router.
         self.outbound
@@ -263,15 +261,16 @@ impl Pump {
             Framing::Legacy => DATA_LIMIT,
             Framing::Lite => usize::MAX,
         });
-        match read(&self.socket, outbound.framing, limit) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
-            Err(error) => Err(error),
-            Ok((0, _)) => {
+        let Poll::Ready(read) = poll_read(&mut self.socket, cx, outbound.framing, limit) else {
+            return Ok(false);
+        };
+        match read? {
+            (0, _) => {
                 outbound.ended = true;
                 outbound.delivery.finish(false);
                 Ok(true)
             }
-            Ok((count, chunk)) => {
+            (count, chunk) => {
                 if count == limit {
                     outbound.size = (outbound.size + 1).min(READ_SIZES.len() - 1);
                 } else if count < READ_SIZES[0] / 2 {
@@ -300,32 +299,23 @@ impl Pump {
         }
         let mut moved = inbound.take(self.outbound.framing)?;
         while !inbound.queue.is_empty() {
-            if self
-                .socket
-                .poll_write_ready(cx)
-                .map_err(Failure::Socket)?
-                .is_pending()
-            {
-                break;
-            }
             let mut slices = [IoSlice::new(&[]); 64];
             let mut count = 0;
             for (slice, chunk) in slices.iter_mut().zip(&inbound.queue) {
                 *slice = IoSlice::new(chunk);
                 count += 1;
             }
-            match self.socket.try_write_vectored(&slices[..count]) {
-                Ok(written) => {
-                    inbound.written(written);
-                    self.counters
-                        .octets_out
-                        .fetch_add(written as u64, Ordering::Relaxed);
-                    moved = true;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(Failure::Socket(error)),
-            }
+            let Poll::Ready(written) = self.socket.poll_write(cx, &slices[..count]) else {
+                break;
+            };
+            let written = written.map_err(Failure::Socket)?;
+            inbound.written(written);
+            self.counters
+                .octets_out
+                .fetch_add(written as u64, Ordering::Relaxed);
+            moved = true;
         }
+        let flushed = self.socket.poll_flush(cx).map_err(Failure::Socket)?;
         if inbound.written - inbound.reported >= self.outbound.framing.acknowledge_after() {
             inbound.reported = inbound.written;
             inbound.delivery.report_received(0, inbound.written);
@@ -334,9 +324,13 @@ impl Pump {
             if inbound.end == End::Aborted {
                 return Err(Failure::Far);
             }
-            SockRef::from(&self.socket)
-                .shutdown(Shutdown::Write)
-                .map_err(Failure::Socket)?;
+            if flushed.is_pending() {
+                return Ok(moved);
+            }
+            let Poll::Ready(ended) = self.socket.poll_end(cx) else {
+                return Ok(moved);
+            };
+            ended.map_err(Failure::Socket)?;
             inbound.shut = true;
             if self.outbound.framing == Framing::Lite {
                 // Lite settles each direction at its end; legacy when the connection is gone.
@@ -440,7 +434,12 @@ fn socket_lost(error: &io::Error) -> FlowEnd {
 }
 
 /// One read of at most `limit` octets; for legacy framing the slice begins with a DATA header.
-fn read(socket: &TcpStream, framing: Framing, limit: usize) -> io::Result<(usize, Bytes)> {
+fn poll_read(
+    socket: &mut Socket,
+    cx: &mut Context<'_>,
+    framing: Framing,
+    limit: usize,
+) -> Poll<io::Result<(usize, Bytes)>> {
     READ_ARENA.with_borrow_mut(|arena| {
         let header = if framing == Framing::Legacy {
             DATA_HEADER
@@ -452,12 +451,11 @@ fn read(socket: &TcpStream, framing: Framing, limit: usize) -> io::Result<(usize
         }
         arena.clear();
         arena.put_bytes(0, header);
-        let result = socket.try_read_buf(&mut (&mut *arena).limit(limit));
-        let count = match result {
-            Ok(count) if count > 0 => count,
+        let count = match socket.poll_read(cx, &mut (&mut *arena).limit(limit)) {
+            Poll::Ready(Ok(count)) if count > 0 => count,
             other => {
                 arena.clear();
-                return other.map(|count| (count, Bytes::new()));
+                return other.map_ok(|count| (count, Bytes::new()));
             }
         };
         if header > 0 {
@@ -470,6 +468,6 @@ fn read(socket: &TcpStream, framing: Framing, limit: usize) -> io::Result<(usize
         } else {
             arena.split().freeze()
         };
-        Ok((count, chunk))
+        Poll::Ready(Ok((count, chunk)))
     })
 }
