@@ -125,6 +125,8 @@ fn opener(script: &mut Script<'_>, framing: Framing) -> BytesMut {
         reply_to: &reply_to,
         global_id: &global_id,
         flow_id: &flow_id,
+        // Any text will do; one more would change what the kept inputs mean.
+        alpn: Some(&global_id),
     };
     let octets = opener.encode(framing);
     let head = StreamHead::parse(&octets, false)
@@ -132,6 +134,8 @@ fn opener(script: &mut Script<'_>, framing: Framing) -> BytesMut {
         .expect("an opener is complete");
     assert_eq!((head.framing, head.len), (framing, octets.len()));
     assert_eq!(head.flow_id.as_deref(), Some(&*flow_id));
+    let usable = (1..=255).contains(&global_id.len());
+    assert_eq!(head.alpn, usable.then_some(global_id));
     assert_eq!(head.properties.reply_to, Some(reply_to));
     BytesMut::from(&octets[..])
 }
