@@ -17,6 +17,7 @@ mod render;
 mod report;
 mod session;
 mod site_error;
+mod supervisor;
 mod ui;
 mod wording;
 

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::Global;
 use crate::error::{CommandError, ErrorKind};
 use crate::platform::{self, Selection};
+use crate::supervisor::Systemd;
 use crate::ui::Ui;
 use crate::wording::Wording;
 
@@ -58,14 +59,15 @@ impl Session {
 
     /// For operations of `runtime::site`
     pub(crate) fn context(&self) -> Result<Context, CommandError> {
-        Ok(Context::new(
+        let context = Context::new(
             self.paths.clone(),
             self.namespace.clone(),
             EngineEnvironment::from_env(),
             executable()?,
             Arc::new(UiProgress(self.ui.clone())),
             self.cancel.clone(),
-        ))
+        );
+        Ok(context.with_supervisor(Arc::new(Systemd::new(&self.paths))))
     }
 
     /// The site, if there is one

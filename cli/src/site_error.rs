@@ -27,6 +27,10 @@ pub(crate) fn convert(error: &SiteError, prefix: &str) -> CommandError {
                 .filter(|line| !log.contains(line))
                 .collect();
         }
+        SiteError::Supervisor(supervisor) => {
+            converted.log.clone_from(&supervisor.log);
+            converted.hints = supervisor.remedy.iter().cloned().collect();
+        }
         SiteError::Engine(engine) => converted.hints = engine.hints(),
         _ => converted.hints = error.remedy(),
     }

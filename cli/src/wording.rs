@@ -48,6 +48,14 @@ impl Wording {
         format!("Skupper is now installed {whose}.  Use 'skupper status' to get more information.")
     }
 
+    /// As Skupper's podman sites said it
+    pub(crate) fn linger_recommended(&self) -> String {
+        format!(
+            "It is recommended to enable lingering for {}, otherwise Skupper may not start on boot.",
+            self.user
+        )
+    }
+
     pub(crate) fn removed(&self) -> String {
         match &self.namespace {
             None => format!("Skupper is now removed for user '{}'.", self.user),

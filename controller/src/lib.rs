@@ -9,8 +9,8 @@
 //!
 //! One controller per site, a host process of the user. Alive means that its lock file is locked
 //! ([`runtime::native`]), never that a process id exists. A killed controller is started again by its guard and takes
-//! over the router that went on running; a killed guard is started again by the controller. Where systemd supervises,
-//! it takes the guard's place.
+//! over the router that went on running; a killed guard is started again by the controller. Where systemd runs the site,
+//! it takes the guard's place, and runs a native router itself ([`Role::Supervised`]).
 #![forbid(unsafe_code)]
 
 mod backoff;
@@ -34,11 +34,22 @@ use thiserror::Error;
 pub struct ControllerOptions {
     pub paths: Paths,
     pub namespace: Namespace,
-    /// Be the guard, not the controller.
-    pub guard: bool,
+    pub role: Role,
     /// This binary.
     pub executable: PathBuf,
     pub engine_environment: EngineEnvironment,
+}
+
+/// Which part of the supervision this process plays.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Role {
+    /// The controller of a site that looks after itself: starts the guard and a native router.
+    Controller,
+    /// The guard of that controller.
+    Guard,
+    /// The controller of a site whose processes a service manager keeps running: it needs no guard, and a native router
+    /// is a process of the manager too.
+    Supervised,
 }
 
 #[derive(Debug, Error)]
@@ -57,18 +68,20 @@ pub enum ControllerError {
 }
 
 /// Runs until SIGTERM, or until the site is gone. Returns at once when another controller (or guard) of the site
-/// lives.
+/// lives. `ready` is called once the controller is at work.
 ///
 /// # Errors
 /// Only what prevents the start: once it runs, failures are logged and tried again.
-pub async fn run(options: &ControllerOptions) -> Result<(), ControllerError> {
+pub async fn run(
+    options: &ControllerOptions,
+    ready: impl FnOnce() + Send,
+) -> Result<(), ControllerError> {
     // away from the terminal of the command that started it; a leader of a group (a shell's job) can't and need not
     if let Err(error) = rustix::process::setsid() {
         tracing::debug!(%error, "no session of its own");
     }
-    if options.guard {
-        guard::run(options).await
-    } else {
-        supervise::run(options).await
+    match options.role {
+        Role::Guard => guard::run(options).await,
+        Role::Controller | Role::Supervised => supervise::run(options, ready).await,
     }
 }

@@ -11,13 +11,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::guard::{self, PATIENCE, Process};
-use crate::{ControllerError, ControllerOptions, containers, logs, router};
+use crate::{ControllerError, ControllerOptions, Role, containers, logs, router};
 
 /// How often the site's files are looked at.
 const WATCH: Duration = Duration::from_secs(2);
 const GUARD_GRACE: Duration = Duration::from_secs(2);
 
-pub(crate) async fn run(options: &ControllerOptions) -> Result<(), ControllerError> {
+pub(crate) async fn run(
+    options: &ControllerOptions,
+    ready: impl FnOnce() + Send,
+) -> Result<(), ControllerError> {
     let paths = options.paths.site(&options.namespace);
     let missing = || ControllerError::NoSite {
         namespace: options.namespace.clone(),
@@ -39,8 +42,11 @@ pub(crate) async fn run(options: &ControllerOptions) -> Result<(), ControllerErr
     let ctx = context(options, &stop);
     let site = site::read_site(&ctx)?.ok_or_else(missing)?;
     tracing::info!(site = %site.name, platform = %site.platform, pid = std::process::id(), "controller started");
+    make_socket_directory(&paths);
+    ready();
     let tasks = TaskTracker::new();
-    {
+    let supervised = options.role == Role::Supervised;
+    if !supervised {
         let (options, paths, stop) = (options.clone(), paths.clone(), stop.clone());
         tasks.spawn(async move { guard::keep(&options, &paths, Process::Guard, &stop).await });
     }
@@ -49,16 +55,18 @@ pub(crate) async fn run(options: &ControllerOptions) -> Result<(), ControllerErr
         let ctx = ctx.clone();
         let native = !site.platform.is_container();
         tasks.spawn(async move {
-            if native {
-                router::keep(&options, &paths, &stop).await;
-            } else {
-                containers::keep(&ctx, &stop).await;
+            match (native, supervised) {
+                (false, _) => containers::keep(&ctx, &stop).await,
+                (true, false) => router::keep(&options, &paths, &stop).await,
+                (true, true) => {}
             }
         });
     }
     watch(&ctx, &paths, &stop).await;
     // the guard first: it would start another controller
-    if let Err(error) = native::end_holder(&control::guard_lock(&paths), GUARD_GRACE).await {
+    if !supervised
+        && let Err(error) = native::end_holder(&control::guard_lock(&paths), GUARD_GRACE).await
+    {
         tracing::warn!(%error, "guard goes on running");
     }
     tasks.close();
@@ -112,6 +120,23 @@ async fn watch(ctx: &Context, paths: &SitePaths, stop: &CancellationToken) {
                     tracing::warn!(log = %log.display(), %error, "log can't be rotated");
                 }
             }
+        }
+    }
+}
+
+/// Sockets with long paths lie in a directory that does not survive a restart of the host.
+fn make_socket_directory(paths: &SitePaths) {
+    let directory = paths.socket_dir();
+    if directory.exists() {
+        return;
+    }
+    let shared = directory.parent().unwrap_or(&directory);
+    for missing in [shared, &directory] {
+        if !missing.exists()
+            && let Err(error) = model::store::ensure_dir(missing, 0o700)
+        {
+            tracing::error!(path = %missing.display(), %error, "directory of the sockets can't be made");
+            return;
         }
     }
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use controller::ControllerOptions;
+use controller::{ControllerOptions, Role};
 use model::name::Namespace;
 use model::paths::{Paths, SitePaths};
 use model::platform::Platform;
@@ -43,7 +43,11 @@ fn real_controller() {
             user: "user".to_owned(),
         },
         namespace: Namespace::parse(values["--namespace"]).expect("a namespace"),
-        guard: words.contains(&"--guard"),
+        role: if words.contains(&"--guard") {
+            Role::Guard
+        } else {
+            Role::Controller
+        },
         executable: PathBuf::from(std::env::var(PROGRAM).expect("set by the script")),
         engine_environment: EngineEnvironment::default(),
     };
@@ -53,7 +57,7 @@ fn real_controller() {
         .build()
         .expect("a runtime");
     runtime
-        .block_on(controller::run(&options))
+        .block_on(controller::run(&options, || {}))
         .expect("it runs");
 }
 

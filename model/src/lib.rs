@@ -31,7 +31,7 @@ pub use self::{
     platform::{Platform, PlatformChoice},
     router_config::RouterConfig,
     service::{Service, Target},
-    site::{ContainerSettings, Ingress, IngressKind, Site},
+    site::{ContainerSettings, Ingress, IngressKind, Site, SystemdSettings},
 };
 
 /// Version that peers of the Skupper 1 line are told: in tokens, redemptions and router metadata

@@ -1,6 +1,9 @@
 //! A site: one place of the network, with its router.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +38,9 @@ pub struct Site {
     /// Only on container platforms
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<ContainerSettings>,
+    /// Where systemd runs the site's processes on the host; absent: the site looks after them itself
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub systemd: Option<SystemdSettings>,
     /// Items of `--router-logging`: `level` or `MODULE:level`
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub router_logging: Vec<String>,
@@ -99,6 +105,14 @@ pub struct ContainerSettings {
     pub image: String,
 }
 
+/// What `init` chose where systemd runs the site's processes
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SystemdSettings {
+    /// Directory of the unit files
+    pub unit_directory: PathBuf,
+}
+
 impl Site {
     /// A new site with a random id, made now, with default ingress
     pub fn new(namespace: Namespace, name: SiteName, platform: Platform) -> Self {
@@ -112,6 +126,7 @@ impl Site {
             created: now(),
             ingress: Ingress::default(),
             container: None,
+            systemd: None,
             router_logging: Vec::new(),
             service_sync: false,
             labels: BTreeMap::new(),
@@ -213,6 +228,9 @@ mod tests {
             ipv6: false,
             image: "localhost/skupper:0.1.0-0123456789ab".to_owned(),
         });
+        site.systemd = Some(SystemdSettings {
+            unit_directory: "/home/alice/.config/systemd/user".into(),
+        });
         site.labels.insert("on".to_owned(), "123".to_owned());
         site
     }
@@ -274,5 +292,6 @@ mod tests {
             (55671, 45671, 8081)
         );
         assert!(!site.service_sync);
+        assert_eq!(site.systemd, None);
     }
 }

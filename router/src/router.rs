@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -61,11 +61,11 @@ pub enum RouterError {
     Running(PathBuf),
 }
 
-/// Runs a router until it is told to end.
+/// Runs a router until it is told to end. `ready` is called once it listens.
 ///
 /// # Errors
 /// When it cannot start: unusable configuration or certificates, a port that is taken, a lock that is held.
-pub fn run(options: &RouterOptions) -> Result<(), RouterError> {
+pub fn run(options: &RouterOptions, ready: impl FnOnce()) -> Result<(), RouterError> {
     let parsed = config::load(&options.config)?;
     let profiles = Arc::new(TlsProfiles::new(&parsed.config.ssl_profiles));
     let log = logging::init(&parsed.config.logs, logging::Format::Text);
@@ -75,7 +75,16 @@ pub fn run(options: &RouterOptions) -> Result<(), RouterError> {
     if options.check {
         return check_certificates(&parsed.config, &profiles);
     }
-    let _lock = options.lock.clone().map(lock).transpose()?;
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            RouterError::Start(format!("cannot start the control runtime: {error}"))
+        })?;
+    let _lock = match &options.lock {
+        Some(path) => Some(runtime.block_on(lock(path))?),
+        None => None,
+    };
     raise_file_limit();
     let count = parsed
         .config
@@ -89,13 +98,7 @@ pub fn run(options: &RouterOptions) -> Result<(), RouterError> {
         edge: parsed.config.router.mode == Mode::Edge,
     };
     let shared = Arc::new(Shared::new(space, workers.handles.clone()));
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| {
-            RouterError::Start(format!("cannot start the control runtime: {error}"))
-        })?;
-    let outcome = runtime.block_on(serve(options, parsed.config, shared, profiles, log));
+    let outcome = runtime.block_on(serve(options, parsed.config, shared, profiles, log, ready));
     drop(workers);
     outcome
 }
@@ -142,6 +145,7 @@ async fn serve(
     shared: Arc<Shared>,
     profiles: Arc<TlsProfiles>,
     log: logging::LogHandle,
+    ready: impl FnOnce(),
 ) -> Result<(), RouterError> {
     let start = |error: io::Error| RouterError::Start(error.to_string());
     let mut terminate = signal(SignalKind::terminate()).map_err(start)?;
@@ -164,6 +168,7 @@ async fn serve(
     .map_err(|error| RouterError::Start(error.to_string()))?;
     // A change between the first reading and the watch would go unnoticed.
     reload(options, &mut applied, &shared, &profiles, &log).await;
+    ready();
     loop {
         tokio::select! {
             () = watch.changed() => {
@@ -239,26 +244,34 @@ async fn drain(shared: &Shared, applied: &Applied) {
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
-fn lock(path: PathBuf) -> Result<File, RouterError> {
+/// Takes the lock; whoever only asks whether it is held, holds it for a moment.
+async fn lock(path: &Path) -> Result<File, RouterError> {
+    const STEP: Duration = Duration::from_millis(20);
+    const TRIES: u32 = 50;
     let file = File::options()
         .create(true)
         .truncate(false)
         .write(true)
-        .open(&path)
+        .open(path)
         .map_err(|error| RouterError::Start(format!("cannot open {}: {error}", path.display())))?;
-    match file.try_lock() {
-        Ok(()) => {
-            use std::io::Write as _;
-            let _ = file.set_len(0);
-            let _ = write!(&file, "{}", std::process::id());
-            Ok(file)
+    for _ in 0..TRIES {
+        match file.try_lock() {
+            Ok(()) => {
+                use std::io::Write as _;
+                let _ = file.set_len(0);
+                let _ = writeln!(&file, "{} router", std::process::id());
+                return Ok(file);
+            }
+            Err(std::fs::TryLockError::WouldBlock) => tokio::time::sleep(STEP).await,
+            Err(std::fs::TryLockError::Error(error)) => {
+                return Err(RouterError::Start(format!(
+                    "cannot lock {}: {error}",
+                    path.display()
+                )));
+            }
         }
-        Err(std::fs::TryLockError::WouldBlock) => Err(RouterError::Running(path)),
-        Err(std::fs::TryLockError::Error(error)) => Err(RouterError::Start(format!(
-            "cannot lock {}: {error}",
-            path.display()
-        ))),
     }
+    Err(RouterError::Running(path.to_owned()))
 }
 
 fn default_workers() -> usize {

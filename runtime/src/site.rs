@@ -8,7 +8,8 @@
 //!
 //! One command at a time changes a site ([`SiteError::Busy`] otherwise). A command that crashed leaves a journal; the
 //! next one that changes the site undoes or finishes it first. What listens and forwards is started by the site's
-//! controller ([`control`]) or by the container engine, never by the command itself.
+//! controller ([`control`]), by a service manager ([`Supervisor`]) or by the container engine, never by the command
+//! itself.
 
 pub mod access;
 mod apply;
@@ -33,6 +34,7 @@ mod service;
 mod state;
 mod status;
 mod step;
+mod supervisor;
 mod token;
 
 pub use self::certificates::CertificatePlan;
@@ -44,7 +46,8 @@ pub use self::init::{init, plan_init};
 pub use self::link::{link_create, link_delete, plan_link_create, plan_link_delete};
 pub use self::progress::{Progress, Silent};
 pub use self::request::{
-    DeleteReport, InitRequest, KeptNetwork, LinkRequest, LinksCreated, TokenIssued, TokenRequest,
+    DeleteReport, InitRequest, KeptNetwork, LinkRequest, LinksCreated, Supervision, TokenIssued,
+    TokenRequest,
 };
 pub use self::service::{
     ensure_container, ensure_router_container, expose, plan_expose, plan_service_bind,
@@ -59,5 +62,6 @@ pub use self::status::{
     SiteStatus, Totals, link_statuses, status,
 };
 pub use self::step::{Content, Entities, Plan, Step};
+pub use self::supervisor::{Process, Processes, Supervisor, SupervisorError};
 pub use self::token::token_create;
 pub use pki::TokenFormat;

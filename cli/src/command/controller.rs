@@ -1,13 +1,16 @@
 //! `skupper controller`: supervises the routers of a site. Started by `init`, not by people.
 
+use std::path::PathBuf;
+
 use clap::Args;
-use controller::ControllerOptions;
+use controller::{ControllerOptions, Role};
 use runtime::engine::EngineEnvironment;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::cobra;
 use crate::error::CommandError;
 use crate::session::{self, Session};
+use crate::supervisor;
 
 /// Variable that names what is logged, in the form of tracing-subscriber
 const LOG_VARIABLE: &str = "SKUPPER_LOG";
@@ -17,6 +20,18 @@ pub(crate) struct Arguments {
     /// Watch over the controller instead of being it
     #[arg(long)]
     guard: bool,
+    /// Be run by a service manager: without a guard and without a router of its own
+    #[arg(long)]
+    supervised: bool,
+    /// Directory of all sites, instead of the one that the environment leads to
+    #[arg(long, value_name = "string")]
+    data_home: Option<PathBuf>,
+    /// Directory of the user's choices, likewise
+    #[arg(long, value_name = "string")]
+    config_home: Option<PathBuf>,
+    /// Directory of short-lived files, likewise
+    #[arg(long, value_name = "string")]
+    runtime_dir: Option<PathBuf>,
     #[arg(hide = true)]
     words: Vec<String>,
 }
@@ -31,14 +46,28 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
         .with_ansi(false)
         .with_writer(std::io::stderr)
         .init();
+    let mut paths = session.paths.clone();
+    for (given, directory) in [
+        (&arguments.data_home, &mut paths.data_home),
+        (&arguments.config_home, &mut paths.config_home),
+        (&arguments.runtime_dir, &mut paths.runtime_dir),
+    ] {
+        if let Some(given) = given {
+            directory.clone_from(given);
+        }
+    }
     let options = ControllerOptions {
-        paths: session.paths.clone(),
+        paths,
         namespace: session.namespace.clone(),
-        guard: arguments.guard,
+        role: match (arguments.guard, arguments.supervised) {
+            (true, _) => Role::Guard,
+            (false, true) => Role::Supervised,
+            (false, false) => Role::Controller,
+        },
         executable: session::executable()?,
         engine_environment: EngineEnvironment::from_env(),
     };
-    controller::run(&options)
+    controller::run(&options, supervisor::tell_ready)
         .await
         .map_err(CommandError::failed)
 }

@@ -7,12 +7,14 @@ use std::time::Duration;
 use clap::Args;
 use model::{IngressKind, SiteName};
 use runtime::site::{self, InitRequest};
+use systemd::Linger;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Changing, cobra, values};
 use crate::error::{CommandError, ErrorKind};
 use crate::session::Session;
 use crate::site_error;
+use crate::supervisor;
 
 /// Modules that a router logs by
 const LOG_MODULES: [&str; 19] = [
@@ -81,6 +83,9 @@ pub(crate) struct Arguments {
     /// Synchronise services with other sites (not supported yet, false is accepted)
     #[arg(long)]
     enable_service_sync: bool,
+    /// Keep the site running when nobody is logged in, by lingering of systemd
+    #[arg(long)]
+    enable_linger: bool,
     /// Longest time for the whole initialization
     #[arg(long, value_name = "duration", default_value = "2m0s", value_parser = values::duration)]
     timeout: Duration,
@@ -94,6 +99,7 @@ pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<(), C
     cobra::no_words("init", &arguments.words)?;
     let dry_run = arguments.changing.dry_run;
     let limit = arguments.timeout;
+    let enable_linger = arguments.enable_linger;
     if let Some(selection) = session.selection() {
         selection.managed()?;
     }
@@ -103,6 +109,7 @@ pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<(), C
     }
     let mut request = request(arguments)?;
     request.platform = session.new_site_platform().await;
+    request.supervision = supervisor::choice()?;
     let hosts_chosen = !request.ingress_hosts.is_empty() || request.ingress == IngressKind::None;
     if dry_run {
         let plan = site::plan_init(&session.context()?, &request)
@@ -117,8 +124,30 @@ pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<(), C
             "Tokens of this site will name the host \"{host}\"; choose other hosts with --ingress-host."
         ));
     }
+    if site.systemd.is_some() && session.paths.uid != 0 {
+        linger(session, enable_linger).await;
+    }
     session.ui.line(session.wording.installed());
     Ok(())
+}
+
+/// Units of a user end with the last login, unless the user lingers
+async fn linger(session: &Session, enable: bool) {
+    let linger = Linger::of(&session.paths.user, session.paths.uid);
+    if linger.is_enabled() {
+        return;
+    }
+    if enable {
+        match linger.enable().await {
+            Ok(()) => return,
+            Err(error) => session.ui.warn(error.to_string()),
+        }
+    }
+    session.ui.line(session.wording.linger_recommended());
+    session.ui.note(format!(
+        "Until then the site also stops when you log out. To enable lingering: {}",
+        linger.command()
+    ));
 }
 
 /// Runs the initialization; when the time is up it is interrupted, so that it rolls itself back

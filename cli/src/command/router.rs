@@ -7,6 +7,7 @@ use router::RouterOptions;
 
 use crate::args::cobra;
 use crate::error::CommandError;
+use crate::supervisor;
 
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
@@ -29,10 +30,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     let Some(config) = arguments.config.clone() else {
         return Err(cobra::usage_error("--config is required"));
     };
-    router::run(&RouterOptions {
+    let options = RouterOptions {
         config,
         check: arguments.check,
         lock: arguments.lock.clone(),
-    })
-    .map_err(CommandError::failed)
+    };
+    router::run(&options, supervisor::tell_ready).map_err(CommandError::failed)
 }

@@ -17,7 +17,7 @@ use model::name::SiteId;
 use model::paths::SitePaths;
 use model::site::Site;
 
-use crate::engine::{Engine, EngineError};
+use crate::engine::{BoxFuture, Engine, EngineError};
 use crate::image::ImageArchive;
 
 use super::context::Context;
@@ -28,6 +28,7 @@ use super::naming::LABEL_SITE;
 use super::readiness;
 use super::recover;
 use super::step::{Plan, Step};
+use super::supervisor::{self, SupervisorError};
 
 /// Longer than a router's drain.
 pub(crate) const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -185,6 +186,24 @@ impl<'a> Scene<'a> {
                 self.record(journal, Some(Undo::StopController))?;
                 control::start(self.ctx, &self.paths).await
             }
+            Step::InstallUnits {
+                directory,
+                processes,
+            } => {
+                self.record(
+                    journal,
+                    Some(Undo::RemoveUnits {
+                        directory: directory.clone(),
+                    }),
+                )?;
+                let install = supervisor::required(self.ctx)?.install(directory, processes);
+                self.until_cancelled(install).await
+            }
+            Step::StartUnits(processes) => {
+                self.record(journal, Some(Undo::StopUnits))?;
+                let start = supervisor::required(self.ctx)?.start(processes);
+                self.until_cancelled(start).await
+            }
             Step::AwaitRouter {
                 socket,
                 id,
@@ -193,6 +212,17 @@ impl<'a> Scene<'a> {
             Step::AwaitConfig { socket, entities } => {
                 readiness::await_config(self, socket, entities).await
             }
+        }
+    }
+
+    /// A service manager may take long; what it began is undone after an interruption.
+    async fn until_cancelled(
+        &self,
+        work: BoxFuture<'_, Result<(), SupervisorError>>,
+    ) -> Result<(), SiteError> {
+        tokio::select! {
+            done = work => Ok(done?),
+            () = self.ctx.cancel.cancelled() => Err(SiteError::Cancelled),
         }
     }
 

@@ -57,7 +57,7 @@ impl<'a> Change<'a> {
             self.ctx
                 .progress
                 .warn("the site is not running, it is started");
-            let mut steps = vec![Step::StartController];
+            let mut steps = vec![control::start_step(self.ctx, site)];
             if !site.platform.is_container() {
                 steps.push(Step::AwaitRouter {
                     socket: self.handle.paths().router_socket(),

@@ -13,6 +13,7 @@ use crate::engine::{self, Engine, EngineEnvironment};
 use super::access::{AmqpAccess, RouterAccess};
 use super::error::SiteError;
 use super::progress::Progress;
+use super::supervisor::Supervisor;
 
 /// The caller's surroundings. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -37,12 +38,13 @@ struct Connected {
     engine: Arc<dyn Engine>,
 }
 
-/// Replacements of the outside world, for tests.
+/// The outside world: replacements for tests, and what other crates bring.
 #[derive(Clone, Debug)]
 struct Seams {
     engine: Option<Arc<dyn Engine>>,
     routers: Arc<dyn RouterAccess>,
     controller: Option<PathBuf>,
+    supervisor: Option<Arc<dyn Supervisor>>,
 }
 
 impl Context {
@@ -65,6 +67,7 @@ impl Context {
                 engine: None,
                 routers: Arc::new(AmqpAccess),
                 controller: None,
+                supervisor: None,
             },
             connected: Arc::default(),
         }
@@ -88,6 +91,13 @@ impl Context {
     #[must_use]
     pub fn with_controller_program(mut self, program: PathBuf) -> Self {
         self.seams.controller = Some(program);
+        self
+    }
+
+    /// Lets this service manager keep the processes of sites running.
+    #[must_use]
+    pub fn with_supervisor(mut self, supervisor: Arc<dyn Supervisor>) -> Self {
+        self.seams.supervisor = Some(supervisor);
         self
     }
 
@@ -142,6 +152,10 @@ impl Context {
 
     pub(crate) fn controller_program(&self) -> &Path {
         self.seams.controller.as_deref().unwrap_or(&self.executable)
+    }
+
+    pub(crate) fn supervisor(&self) -> Option<&dyn Supervisor> {
+        self.seams.supervisor.as_deref()
     }
 
     pub(crate) fn routers(&self) -> &dyn RouterAccess {

@@ -7,6 +7,9 @@
 //! | `router.lock` | the router of a `linux` site, whoever its parent is |
 //!
 //! The file `run/stopping` tells the two not to start anything any more.
+//!
+//! Where a service manager runs the site ([`super::supervisor`]), there is no guard, and the router is not the
+//! controller's child; the locks mean the same.
 
 use std::ffi::OsString;
 use std::fs;
@@ -16,12 +19,15 @@ use std::time::Duration;
 
 use model::name::Namespace;
 use model::paths::{Paths, SitePaths};
+use model::site::Site;
 use tokio::time::Instant;
 
 use crate::native::{self, Detached, Spawned};
 
 use super::context::Context;
 use super::error::SiteError;
+use super::step::Step;
+use super::supervisor::Processes;
 
 /// How long a controller may take to hold its lock.
 const START: Duration = Duration::from_secs(10);
@@ -57,16 +63,40 @@ pub fn controller_arguments(paths: &Paths, namespace: &Namespace, guard: bool) -
             && from_env.runtime_dir == paths.runtime_dir
     });
     if !same {
-        for (flag, directory) in [
-            ("--data-home", &paths.data_home),
-            ("--config-home", &paths.config_home),
-            ("--runtime-dir", &paths.runtime_dir),
-        ] {
-            arguments.push(flag.into());
-            arguments.push(directory.into());
-        }
+        arguments.extend(directories(paths));
     }
     arguments
+}
+
+/// Arguments of this binary for a controller that a service manager runs: no guard, no child, and nothing is left to
+/// the manager's environment.
+pub fn supervised_arguments(paths: &Paths, namespace: &Namespace) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec![
+        "controller".into(),
+        "--namespace".into(),
+        namespace.as_str().into(),
+        "--supervised".into(),
+    ];
+    arguments.extend(directories(paths));
+    arguments
+}
+
+fn directories(paths: &Paths) -> impl Iterator<Item = OsString> {
+    [
+        ("--data-home", &paths.data_home),
+        ("--config-home", &paths.config_home),
+        ("--runtime-dir", &paths.runtime_dir),
+    ]
+    .into_iter()
+    .flat_map(|(flag, directory)| [flag.into(), directory.into()])
+}
+
+/// The step that starts the site's processes.
+pub(crate) fn start_step(ctx: &Context, site: &Site) -> Step {
+    match &site.systemd {
+        None => Step::StartController,
+        Some(_) => Step::StartUnits(Processes::of(ctx, Some(site))),
+    }
 }
 
 /// Whether the site's controller lives.

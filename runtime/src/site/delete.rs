@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use model::name::SiteName;
 use model::paths::SitePaths;
 use model::platform::Platform;
-use model::site::{ContainerSettings, Site};
+use model::site::{ContainerSettings, Site, SystemdSettings};
 use model::store::StoreError;
 
 use crate::engine::{ContainerSummary, Engine, EngineError, OWNER_LABEL};
@@ -26,6 +26,7 @@ use super::naming::{self, LABEL_NAMESPACE, LABEL_OWNER};
 use super::recover;
 use super::request::{DeleteReport, KeptNetwork};
 use super::state::all_sites;
+use super::supervisor::Processes;
 
 pub(crate) const OPERATION: &str = "skupper delete";
 
@@ -34,6 +35,8 @@ pub(crate) const OPERATION: &str = "skupper delete";
 struct Remains {
     name: Option<SiteName>,
     container: Option<ContainerSettings>,
+    systemd: Option<SystemdSettings>,
+    processes: Option<Processes>,
     /// The engine, or all that answer when the site's description is gone.
     engines: Vec<Arc<dyn Engine>>,
 }
@@ -97,6 +100,13 @@ pub async fn plan_delete(ctx: &Context) -> Result<Vec<String>, SiteError> {
     let paths = ctx.site_paths();
     let remains = survey(ctx, &paths, false).await?;
     let mut lines = Vec::new();
+    if let (Some(systemd), Some(processes)) = (&remains.systemd, &remains.processes) {
+        lines.push(format!(
+            "remove units {} ({})",
+            processes.names(),
+            systemd.unit_directory.display()
+        ));
+    }
     if paths.root().exists() {
         lines.push("stop the site controller".to_owned());
     }
@@ -165,6 +175,7 @@ async fn survey(ctx: &Context, paths: &SitePaths, force: bool) -> Result<Remains
     };
     let Some(site) = site else {
         return Ok(Remains {
+            processes: Some(Processes::of(ctx, None)),
             engines: engines_that_answer(ctx).await,
             ..Remains::default()
         });
@@ -182,9 +193,13 @@ async fn survey(ctx: &Context, paths: &SitePaths, force: bool) -> Result<Remains
         }
         Err(error) => return Err(error),
     };
+    let processes = Processes::of(ctx, Some(&site));
     Ok(Remains {
         name: Some(site.name),
         container: site.container,
+        // of a site that looks after itself there are none
+        processes: site.systemd.is_some().then_some(processes),
+        systemd: site.systemd,
         engines,
     })
 }
@@ -281,6 +296,9 @@ async fn carry_out(
     containers: Vec<Found>,
 ) -> Result<(), SiteError> {
     let mut errors: Vec<String> = Vec::new();
+    if let Some(processes) = &remains.processes {
+        note(&mut errors, remove_units(ctx, remains, processes).await);
+    }
     ctx.progress.step("stop the site controller");
     note(&mut errors, control::stop(paths).await);
     for (engine, found) in &containers {
@@ -300,6 +318,27 @@ async fn carry_out(
         return Ok(());
     }
     Err(SiteError::Several(errors))
+}
+
+/// Definitions of a service manager; a site whose manager is gone from this host, or does not answer, is removed all
+/// the same.
+async fn remove_units(
+    ctx: &Context,
+    remains: &Remains,
+    processes: &Processes,
+) -> Result<(), SiteError> {
+    let Some(supervisor) = ctx.supervisor() else {
+        return Ok(());
+    };
+    let directory = remains
+        .systemd
+        .as_ref()
+        .map(|systemd| systemd.unit_directory.as_path());
+    if directory.is_some() {
+        ctx.progress
+            .step(&format!("remove units {}", processes.names()));
+    }
+    Ok(supervisor.remove(directory, processes).await?)
 }
 
 /// All at once: each may need its time to let flows end.

@@ -14,6 +14,7 @@ use crate::host::PortError;
 use crate::native::{EndError, Holder, LockError};
 
 use super::access::AccessError;
+use super::supervisor::SupervisorError;
 
 /// Any cause from another crate.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -81,6 +82,8 @@ pub enum SiteError {
     // ---- processes and routers
     #[error("the site controller did not start: {reason}")]
     Controller { reason: String, log: Vec<String> },
+    #[error(transparent)]
+    Supervisor(#[from] SupervisorError),
     #[error("the router did not answer within {waited:?}: {reason}")]
     RouterNotReady {
         waited: Duration,
@@ -207,6 +210,7 @@ impl SiteError {
                 vec!["remove or rename that container, or use -n NAME for another site".to_owned()]
             }
             Self::Controller { log, .. } | Self::RouterNotReady { log, .. } => log.clone(),
+            Self::Supervisor(error) => error.remedy.iter().chain(&error.log).cloned().collect(),
             Self::IngressNone => vec![
                 "make the link from this site to the other one, or init with --ingress external".to_owned(),
             ],

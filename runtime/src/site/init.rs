@@ -22,6 +22,7 @@ use super::apply::Scene;
 use super::certificates::CertificatePlan;
 use super::containers::Blueprint;
 use super::context::Context;
+use super::control;
 use super::error::SiteError;
 use super::journal::{self, Undo};
 use super::lock::{self, InitTurn};
@@ -31,6 +32,7 @@ use super::request::InitRequest;
 use super::router_config::{self, Layout};
 use super::state::{SiteHandle, all_sites};
 use super::step::{Plan, Step};
+use super::supervisor::{self, Processes};
 
 pub(crate) const OPERATION: &str = "skupper init";
 
@@ -183,6 +185,7 @@ async fn check(
         site.platform = engine.platform();
         site.container = Some(container_settings(ctx, request, &**engine, &others).await?);
     }
+    site.systemd = supervisor::choose(ctx, request.supervision, &site).await?;
     Ok((site, engine))
 }
 
@@ -404,7 +407,13 @@ async fn plan(ctx: &Context, site: &Site, engine: Option<&dyn Engine>) -> Result
         container = Some(router.name.clone());
         plan.push(Step::CreateContainer(Box::new(router)));
     }
-    plan.push(Step::StartController);
+    if let Some(systemd) = &site.systemd {
+        plan.push(Step::InstallUnits {
+            directory: systemd.unit_directory.clone(),
+            processes: Processes::of(ctx, Some(site)),
+        });
+    }
+    plan.push(control::start_step(ctx, site));
     plan.push(Step::AwaitRouter {
         socket: paths.router_socket(),
         id: site.name.to_string(),

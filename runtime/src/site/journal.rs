@@ -62,6 +62,12 @@ pub(crate) enum Undo {
         service: ServiceName,
     },
     StopController,
+    /// Stop the site's processes through the service manager.
+    StopUnits,
+    /// Stop them and remove their definitions.
+    RemoveUnits {
+        directory: PathBuf,
+    },
 }
 
 /// An open journal.

@@ -12,6 +12,8 @@ pub(crate) const ROUTER: &str = "skupper-router";
 /// The router's second name, by which clients inside the site know it (and its local certificate).
 pub(crate) const ROUTER_LOCAL: &str = "skupper-router-local";
 
+const CONTROLLER: &str = "skupper-controller";
+
 pub(crate) const LABEL_COMPONENT: &str = "skupper.io/component";
 pub(crate) const LABEL_ADDRESS: &str = "skupper.io/address";
 /// Tells the containers of two sites on one engine apart; v1 has no such label.
@@ -23,6 +25,11 @@ pub(crate) const LABEL_OWNER: &str = "skupper.io/owner";
 /// Name of the site router's container.
 pub(crate) fn router_container(namespace: &Namespace) -> String {
     prefixed(namespace, ROUTER)
+}
+
+/// Name of the unit of the site controller, without suffix; that of the router is [`router_container`].
+pub(crate) fn controller_unit(namespace: &Namespace) -> String {
+    prefixed(namespace, CONTROLLER)
 }
 
 /// Name of the container of a service.

@@ -19,7 +19,8 @@ use super::error::SiteError;
 use super::journal::{self, Direction, Undo};
 use super::naming::LABEL_SITE;
 use super::service;
-use super::state::SiteHandle;
+use super::state::{SiteHandle, read_site};
+use super::supervisor::{self, Processes};
 
 /// Where replaced and removed files are kept until an operation is complete.
 pub(crate) fn backup_dir(paths: &SitePaths) -> PathBuf {
@@ -175,7 +176,24 @@ async fn undo_one(
             service::ensure_container(ctx, &handle, with_engine()?, name).await
         }
         Undo::StopController => control::stop(paths).await,
+        Undo::StopUnits => {
+            let processes = processes(ctx);
+            Ok(supervisor::required(ctx)?.stop(&processes).await?)
+        }
+        Undo::RemoveUnits { directory } => {
+            let processes = processes(ctx);
+            supervisor::required(ctx)?
+                .remove(Some(directory), &processes)
+                .await?;
+            // what the manager could not end
+            control::stop(paths).await
+        }
     }
+}
+
+/// Of the site as far as its description can be read.
+fn processes(ctx: &Context) -> Processes {
+    Processes::of(ctx, read_site(ctx).ok().flatten().as_ref())
 }
 
 async fn remove_own_network(

@@ -33,6 +33,19 @@ pub struct InitRequest {
     pub router_logging: Vec<String>,
     pub enable_service_sync: bool,
     pub labels: BTreeMap<String, String>,
+    pub supervision: Supervision,
+}
+
+/// Who is to keep the site's processes on this host running.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Supervision {
+    /// The service manager where it takes the site, else the site itself.
+    #[default]
+    Best,
+    /// The site itself: its controller and a guard, which end with the host.
+    Detached,
+    /// The service manager, or nothing is made.
+    Systemd,
 }
 
 impl InitRequest {
@@ -52,6 +65,7 @@ impl InitRequest {
             router_logging: Vec::new(),
             enable_service_sync: false,
             labels: BTreeMap::new(),
+            supervision: Supervision::default(),
         }
     }
 }

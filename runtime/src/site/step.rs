@@ -9,6 +9,7 @@ use model::name::ServiceName;
 use crate::engine::{ContainerSpec, NetworkSpec};
 
 use super::certificates::CertificatePlan;
+use super::supervisor::Processes;
 
 /// What an operation will do, in order. Its text is one line per step.
 #[derive(Debug)]
@@ -54,6 +55,13 @@ pub enum Step {
     },
     /// Start the site controller, which starts what is not a container.
     StartController,
+    /// Let the service manager have the site's processes.
+    InstallUnits {
+        directory: PathBuf,
+        processes: Processes,
+    },
+    /// Start them through the service manager.
+    StartUnits(Processes),
     /// Wait until the router answers.
     AwaitRouter {
         socket: PathBuf,
@@ -142,6 +150,16 @@ impl Display for Step {
             Self::CreateContainer(spec) => write!(f, "start container {}", spec.name),
             Self::RemoveContainer { name, .. } => write!(f, "remove container {name}"),
             Self::StartController => f.write_str("start the site controller"),
+            Self::InstallUnits {
+                directory,
+                processes,
+            } => write!(
+                f,
+                "install units {} ({})",
+                processes.names(),
+                show(directory)
+            ),
+            Self::StartUnits(processes) => write!(f, "start units {}", processes.names()),
             Self::AwaitRouter { id, .. } => write!(f, "wait for router {id}"),
             Self::AwaitConfig { .. } => {
                 f.write_str("wait for the router to load its configuration")

@@ -102,6 +102,8 @@ impl User {
             .env("XDG_RUNTIME_DIR", self.path("run"))
             .env("USER", "alice")
             .env("SKUPPER_PLATFORM", "linux")
+            // not that of the machine, whose units these are not to be
+            .env("SKUPPER_SUPERVISOR", "detached")
             .current_dir(self.path("home"))
             .stdin(Stdio::null());
         if let Some(uid) = self.uid {

@@ -121,6 +121,8 @@ impl Shell {
         let mut command = Command::new(&self.executable);
         command
             .args(words)
+            // its sites live for a moment: no unit, and no warning that there is none
+            .env(crate::supervisor::VARIABLE, "detached")
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         command
