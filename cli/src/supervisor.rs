@@ -264,10 +264,15 @@ impl Supervisor for Systemd {
                     note(&mut errors, remove_file(&file));
                 }
             }
+            // nothing is left that a manager which does not forget them could start
             if let Some(bus) = bus {
-                note(&mut errors, bus.reload().await);
+                if let Err(error) = bus.reload().await {
+                    tracing::warn!(%error, "removed units are not forgotten");
+                }
                 for unit in &units {
-                    note(&mut errors, bus.reset_failed(unit).await);
+                    if let Err(error) = bus.reset_failed(unit).await {
+                        tracing::debug!(%unit, %error, "not reset");
+                    }
                 }
             }
             several(errors)

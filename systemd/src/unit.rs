@@ -146,8 +146,8 @@ impl Service {
         line(format_args!("StandardError=append:{log}"));
         line(format_args!("UMask=0077"));
         line(format_args!("NoNewPrivileges=yes"));
-        // from 0.2 s to 10 s in five steps, where systemd knows steps (254)
-        line(format_args!("Restart=always\nRestartSec=200ms"));
+        // from 0.5 s to 10 s in five steps, where systemd knows steps (254)
+        line(format_args!("Restart=always\nRestartSec=500ms"));
         line(format_args!("RestartSteps=5\nRestartMaxDelaySec=10s"));
         line(format_args!("TimeoutStartSec=30s"));
         line(format_args!(
