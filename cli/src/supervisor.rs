@@ -211,7 +211,7 @@ impl Supervisor for Systemd {
             for unit in names(processes) {
                 note(&mut errors, bus.stop(&unit).await);
             }
-            several(errors)
+            several(&errors)
         })
     }
 
@@ -275,7 +275,7 @@ impl Supervisor for Systemd {
                     }
                 }
             }
-            several(errors)
+            several(&errors)
         })
     }
 }
@@ -338,7 +338,7 @@ fn note<E: ToString>(errors: &mut Vec<String>, outcome: Result<(), E>) {
     }
 }
 
-fn several(errors: Vec<String>) -> Result<(), SupervisorError> {
+fn several(errors: &[String]) -> Result<(), SupervisorError> {
     if errors.is_empty() {
         return Ok(());
     }

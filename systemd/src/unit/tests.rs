@@ -76,14 +76,14 @@ fn what_a_unit_file_cannot_say_is_refused_by_directive() {
     type Spoil = fn(&mut Service);
     let cases: [(&str, Spoil); 9] = [
         ("Description", |unit| {
-            unit.description = "two\nlines".to_owned()
+            unit.description = "two\nlines".to_owned();
         }),
         ("Description", |unit| unit.description.clear()),
         ("ConditionPathExists", |unit| {
-            unit.needs = "/ends with blank ".into()
+            unit.needs = "/ends with blank ".into();
         }),
         ("ConditionPathExists", |unit| {
-            unit.needs = "/joins the next line\\".into()
+            unit.needs = "/joins the next line\\".into();
         }),
         ("ConditionPathExists", |unit| {
             unit.needs = OsString::from_vec(b"/no text \xff".to_vec()).into();
@@ -91,7 +91,7 @@ fn what_a_unit_file_cannot_say_is_refused_by_directive() {
         ("ExecStart", |unit| unit.command[0] = "-/bin/true".into()),
         ("ExecStart", |unit| unit.command.clear()),
         ("ExecStart", |unit| {
-            unit.command.push("a\nExecStartPost=/bin/sh".into())
+            unit.command.push("a\nExecStartPost=/bin/sh".into());
         }),
         ("Environment", |unit| unit.environment[0].1 = "a\r".into()),
     ];
