@@ -9,8 +9,8 @@ import hashlib
 import sys
 import threading
 
-from proton import Delivery, Message
-from proton.reactor import AtMostOnce
+from proton import Delivery, Message, Timeout, symbol
+from proton.reactor import AtMostOnce, SenderOption
 from proton.utils import BlockingConnection, LinkDetached, SendException
 
 LIMIT = 20
@@ -254,6 +254,152 @@ def refusals(sender_url, receiver_url):
     receiver.receive(timeout=LIMIT)
     going.close()
     assert outcome.result() in (Delivery.RELEASED, Delivery.MODIFIED), outcome.value
+
+
+class Capability(SenderOption):
+    """Asks for a treatment of the messages of a sender."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def apply(self, sender):
+        sender.target.capabilities.put_object(symbol(self.name))
+
+
+def resend(sender_url, receiver_url):
+    """What one receiver releases is offered to the next one, if the sender asks for that."""
+    stop = threading.Event()
+
+    def release_all(ready):
+        connection = connect(sender_url)
+        receiver = connection.create_receiver("resend", credit=10)
+        ready.set()
+        seen = 0
+        while not stop.is_set():
+            try:
+                receiver.receive(timeout=0.2)
+            except Timeout:
+                continue
+            receiver.release(delivered=False)
+            seen += 1
+        connection.close()
+        return seen
+
+    ready = threading.Event()
+    near = Side(release_all, ready)
+    assert ready.wait(LIMIT)
+    connection = connect(sender_url)
+    plain = connection.create_sender("resend")
+    assert sender_outcome(plain, Message(body="nobody takes it")) == Delivery.RELEASED
+    asking = connection.create_sender("resend", name="asking", options=Capability("qd.resend-released"))
+    assert sender_outcome(asking, Message(body="still nobody")) == Delivery.RELEASED
+    far = Side(receive, receiver_url, "resend", 5, lambda receiver: receiver.accept())
+    until_remote(sender_url, "Mresend")
+    octets = bytes(600_000)
+    for number in range(5):
+        # The large one is on its way before it is completely received.
+        body = octets if number == 4 else number
+        assert sender_outcome(asking, Message(body=body)) == Delivery.ACCEPTED, number
+    got = [message.body for message in far.result()]
+    assert got[:4] == [0, 1, 2, 3] and bytes(got[4]) == octets, "each once, in order"
+    stop.set()
+    assert near.result() >= 3, "the near one was asked, too"
+    connection.close()
+
+
+def unavailable(sender_url, receiver_url):
+    """An address that the configuration closes is refused by name."""
+    connection = connect(sender_url)
+    for attach in (connection.create_sender, connection.create_receiver):
+        try:
+            attach("closed.door")
+        except LinkDetached as refused:
+            assert refused.condition == "amqp:not-found", refused.condition
+        else:
+            raise AssertionError("an unavailable address was attached")
+    anonymous = connection.create_sender(None)
+    assert sender_outcome(anonymous, Message(address="closed.door", body=1)) == Delivery.REJECTED
+    connection.close()
+
+
+def stranded(sender_url, receiver_url):
+    """A sender whose last receiver goes has no credit until there is another one."""
+    connection = connect(sender_url)
+    going = Side(receive, sender_url, "_local/stranded", 1, lambda receiver: receiver.accept())
+    sender = connection.create_sender("_local/stranded")
+    assert sender_outcome(sender, Message(body=1)) == Delivery.ACCEPTED
+    assert [message.body for message in going.result()] == [1]
+    until_no_consumer(sender_url, "Lstranded")
+    assert sender_outcome(sender, Message(body=2)) == Delivery.RELEASED
+    connection.wait(lambda: sender.link.drain_mode, timeout=LIMIT)
+    sender.link.drained()
+    assert sender.link.credit == 0, sender.link.credit
+    # Proton tells the router so with the next exchange, and until then it would still send.
+    query(connection, "$management", "io.skupper.router.router")
+    side = Side(receive, sender_url, "_local/stranded", 1, lambda receiver: receiver.accept())
+    state = sender_outcome(sender, Message(body=3))
+    assert state == Delivery.ACCEPTED, (state, sender.link.credit)
+    assert [message.body for message in side.result()] == [3]
+    connection.close()
+
+
+def until_no_consumer(url, key):
+    connection = connect(url)
+    for _ in range(200):
+        rows = query(connection, "$management", "io.skupper.router.router.address")
+        if not any(row["key"] == key and row["subscriberCount"] > 0 for row in rows):
+            break
+        threading.Event().wait(0.05)
+    else:
+        raise AssertionError(f"{key} still has a consumer")
+    connection.close()
+
+
+def large_multicast(sender_url, receiver_url):
+    """Multicasts of 3 MB, which no router keeps as a whole, and small ones that overtake them."""
+    urls = [sender_url, receiver_url, receiver_url]
+    octets = bytes(number * 37 % 253 for number in range(3_000_000))
+    events = [threading.Event() for _ in urls]
+    sides = [
+        Side(receive, url, "multicast.large", 3, lambda receiver: receiver.accept(), event)
+        for url, event in zip(urls, events)
+    ]
+    assert all(event.wait(LIMIT) for event in events)
+    connection = connect(sender_url)
+    sender = connection.create_sender("multicast.large")
+    until_remote(sender_url, "Mmulticast.large")
+    for _ in range(3):
+        assert sender_outcome(sender, Message(body=octets)) == Delivery.ACCEPTED
+    for side in sides:
+        for message in side.result():
+            assert bytes(message.body) == octets
+    connection.close()
+
+
+def second_settlement(sender_url, receiver_url):
+    """A receiver that leaves the last word to the sender gets it."""
+
+    def take():
+        connection = connect(receiver_url)
+        receiver = connection.create_receiver("second", credit=1)
+        receiver.receive(timeout=LIMIT)
+        delivery = receiver.fetcher.unsettled[0]
+        delivery.update(Delivery.ACCEPTED)
+        connection.wait(lambda: delivery.settled, timeout=LIMIT)
+        connection.close()
+
+    side = Side(take)
+    connection = connect(sender_url)
+    sender = connection.create_sender("second")
+    connection.wait(lambda: sender.link.credit > 0, timeout=LIMIT)
+    delivery = sender.link.send(Message(body=1))
+    connection.wait(lambda: delivery.remote_state == Delivery.ACCEPTED, timeout=LIMIT)
+    assert not delivery.settled, "nobody has settled yet"
+    delivery.settle()
+    # Proton tells the router with the next exchange.
+    query(connection, "$management", "io.skupper.router.router")
+    side.result()
+    connection.close()
 
 
 if __name__ == "__main__":

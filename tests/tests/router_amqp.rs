@@ -7,7 +7,8 @@ use e2e::{Plan, did_not_run, environment, mesh::listener, within};
 use model::router_config::{AddressEntity, Distribution, Role};
 use tokio::process::Command;
 
-const CASES: [&str; 7] = [
+const CASES: [&str; 12] = [
+    "second_settlement",
     "outcomes",
     "presettled",
     "multicast",
@@ -15,6 +16,10 @@ const CASES: [&str; 7] = [
     "request",
     "management",
     "refusals",
+    "resend",
+    "unavailable",
+    "stranded",
+    "large_multicast",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -31,6 +36,9 @@ async fn clients_of_another_implementation_are_served() {
         config
             .addresses
             .push(AddressEntity::prefix("multicast", Distribution::Multicast));
+        config
+            .addresses
+            .push(AddressEntity::prefix("closed", Distribution::Unavailable));
         urls.push(format!("amqp://127.0.0.1:{port}"));
     }
     let mesh = plan.start().await;

@@ -33,12 +33,14 @@ impl Connection {
         self.replenish(link.0);
     }
 
-    /// Receiver: asks the sender to use the credit up now, by deliveries or without (§2.6.7).
+    /// Receiver: asks the sender to use the credit up now, by deliveries or without (§2.6.7). Added credit that it was not
+    /// told yet is given up.
     pub fn drain(&mut self, link: LinkId) {
         let Some(entry) = self.link_of(link, Role::Receiver) else {
             return;
         };
         entry.drain = true;
+        entry.pending = 0;
         self.mark_link_flow(link.0);
     }
 

@@ -15,19 +15,17 @@ use amqp::{
     message::{self, section},
 };
 use bytes::BytesMut;
-use model::router_config::{AddressMatch, Distribution};
 
 use super::Control;
 use crate::{
     adaptor::tcp::TcpConnector,
     core::{
-        address::{pattern_matches, prefix_matches},
         annotations::Annotations,
         delivery::Delivery,
         shared::{Command, ConnectionHandle, ConnectionId, ConnectionRole, Via},
         table::{Address, Consumer, ConsumerTarget, Table},
     },
-    routing::{RouteView, Treatment},
+    routing::{RemoteAddress, RouteView},
 };
 
 /// One address that something on this router produces for or consumes.
@@ -37,7 +35,7 @@ pub(super) struct Entry {
     producers: Vec<Producer>,
     /// tcpListeners with this address.
     pub(super) watches: usize,
-    announced: bool,
+    announced: Option<Announced>,
     /// Edge router: links that represent this address at the interior.
     pub(super) proxies: Proxies,
     transit: HashMap<u64, Arc<AtomicU32>>,
@@ -51,6 +49,13 @@ pub(super) struct Proxies {
     pub(super) producer: bool,
     /// The attached producer proxy.
     pub(super) link: Option<LinkId>,
+}
+
+/// What the routing protocol was told of an address.
+#[derive(Debug, Eq, PartialEq)]
+struct Announced {
+    /// Edge mesh in which all its consumers are.
+    mesh: Option<String>,
 }
 
 #[derive(Debug)]
@@ -77,19 +82,44 @@ impl Entry {
     fn is_unused(&self) -> bool {
         self.consumers.is_empty()
             && !self.has_producers()
-            && !self.announced
+            && self.announced.is_none()
             && !self.proxies.consumer
             && !self.proxies.producer
     }
 
-    /// Consumers a producer of `connection` can use: an edge's own consumers do not count for it.
-    fn useful_to(&self, connection: &ConnectionHandle) -> bool {
-        self.consumers.iter().any(|consumer| {
-            connection.role != ConnectionRole::Edge
-                || consumer
+    /// True if a producer of `connection` can reach a consumer: the consumers of an edge itself, and of its mesh, do
+    /// not count for it.
+    fn useful_to(&self, connection: &ConnectionHandle, remote: Option<&RemoteAddress>) -> bool {
+        if connection.role != ConnectionRole::Edge {
+            return remote.is_some() || !self.consumers.is_empty();
+        }
+        let elsewhere = remote.is_some_and(|remote| {
+            remote
+                .meshes
+                .iter()
+                .any(|mesh| !connection.is_in_mesh(mesh.as_deref()))
+        });
+        let mesh = connection.mesh.load();
+        elsewhere
+            || self.consumers.iter().any(|consumer| {
+                consumer.connection().is_none_or(|consumer| {
+                    consumer.id != connection.id
+                        && !consumer.is_in_mesh(mesh.as_ref().map(|mesh| mesh.as_str()))
+                })
+            })
+    }
+
+    /// The one edge mesh in which all consumers on this router are.
+    fn sole_mesh(&self) -> Option<String> {
+        let mut consumers = self.consumers.iter().filter(|consumer| !consumer.proxy);
+        let mesh = consumers.next()?.connection()?.mesh.load_full()?;
+        consumers
+            .all(|consumer| {
+                consumer
                     .connection()
-                    .is_none_or(|consumer| consumer.id != connection.id)
-        })
+                    .is_some_and(|connection| connection.is_in_mesh(Some(&mesh)))
+            })
+            .then(|| mesh.as_ref().clone())
     }
 }
 
@@ -237,12 +267,21 @@ impl Control {
         for (key, entry) in &mut self.addresses {
             let wanted =
                 entry.has_local_consumers() && !self.draining && key.starts_with(['M', 'H']);
-            if wanted && !entry.announced {
-                let treatment = configured_treatment(&self.config, key)
-                    .unwrap_or_else(|| treatment_of(self.config.router.default_distribution));
-                routing.announce(key, treatment, entry.producer_count());
-            } else if !wanted && entry.announced {
-                routing.withdraw(key);
+            let wanted = wanted.then(|| Announced {
+                mesh: entry.sole_mesh(),
+            });
+            if wanted == entry.announced {
+                continue;
+            }
+            let treatment = self.configured.treatment(key);
+            match &wanted {
+                Some(Announced { mesh: Some(mesh) }) => {
+                    routing.announce_in_mesh(key, treatment, entry.producer_count(), mesh);
+                }
+                Some(Announced { mesh: None }) => {
+                    routing.announce(key, treatment, entry.producer_count());
+                }
+                None => routing.withdraw(key),
             }
             entry.announced = wanted;
         }
@@ -257,6 +296,8 @@ impl Control {
         };
         let neighbours = self.connections.neighbours();
         let mut table = Table::new(routes.clone());
+        table.configured = self.configured.clone();
+        table.edges = self.connections.edges();
         table.uplink = self
             .uplinks
             .active()
@@ -317,15 +358,14 @@ impl Control {
         turn: Arc<AtomicUsize>,
         routes: &RouteView,
     ) -> Address {
-        let treatment = configured_treatment(&self.config, key)
+        let treatment = self
+            .configured
+            .named(key)
             .or_else(|| {
-                routes
-                    .addresses
-                    .get(key)
-                    .filter(|_| consumers.is_empty())
-                    .map(|remote| remote.treatment)
+                let remote = routes.addresses.get(key).filter(|_| consumers.is_empty());
+                remote.map(|remote| remote.treatment)
             })
-            .unwrap_or_else(|| treatment_of(self.config.router.default_distribution));
+            .unwrap_or_else(|| self.configured.treatment(key));
         Address {
             key: key.clone(),
             treatment,
@@ -339,11 +379,11 @@ impl Control {
     pub(super) fn inform_producers(&mut self) {
         let routes = self.shared.table.load().routes.clone();
         for (key, entry) in &mut self.addresses {
-            let remote = routes.addresses.contains_key(key);
+            let remote = routes.addresses.get(key).map(|remote| &**remote);
             let useful: Vec<bool> = entry
                 .producers
                 .iter()
-                .map(|producer| remote || entry.useful_to(&producer.connection))
+                .map(|producer| entry.useful_to(&producer.connection, remote))
                 .collect();
             for (producer, useful) in entry.producers.iter_mut().zip(useful) {
                 if producer.told == useful {
@@ -404,33 +444,4 @@ fn tracking_message(key: &str, reachable: bool) -> Delivery {
     delivery.push(octets.freeze());
     delivery.finish(true);
     delivery
-}
-
-/// Treatment that the configuration gives to a mobile address.
-fn configured_treatment(
-    config: &model::router_config::RouterConfig,
-    key: &str,
-) -> Option<Treatment> {
-    let text = key.strip_prefix('M')?;
-    config
-        .addresses
-        .iter()
-        .filter_map(|address| {
-            let (matches, weight) = match &address.matches {
-                AddressMatch::Prefix(prefix) => (prefix_matches(prefix, text), prefix.len()),
-                AddressMatch::Pattern(pattern) => (pattern_matches(pattern, text), pattern.len()),
-            };
-            matches.then_some((weight, address.distribution))
-        })
-        .max_by_key(|(weight, _)| *weight)
-        .map(|(_, distribution)| treatment_of(distribution))
-}
-
-pub(super) fn treatment_of(distribution: Distribution) -> Treatment {
-    match distribution {
-        Distribution::Balanced => Treatment::Balanced,
-        Distribution::Closest => Treatment::Closest,
-        Distribution::Multicast => Treatment::Multicast,
-        Distribution::Unavailable => Treatment::Unavailable,
-    }
 }

@@ -19,7 +19,6 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Connections {
     by_id: BTreeMap<ConnectionId, Arc<ConnectionHandle>>,
-    meshes: HashMap<ConnectionId, String>,
 }
 
 impl Connections {
@@ -31,57 +30,46 @@ impl Connections {
         self.by_id.values()
     }
 
-    pub(super) fn mesh(&self, id: ConnectionId) -> Option<&str> {
-        self.meshes.get(&id).map(String::as_str)
-    }
-
-    pub(super) fn set_mesh(&mut self, id: ConnectionId, mesh: String) {
-        if self.by_id.contains_key(&id) {
-            self.meshes.insert(id, mesh);
-        }
-    }
-
-    /// Control connections with the data connections of their groups.
+    /// Control connections with the data connections of their groups, by the id of the control connection.
     pub(super) fn neighbours(&self) -> HashMap<u64, Arc<Neighbour>> {
-        let mut data: HashMap<(&str, bool), Vec<Arc<ConnectionHandle>>> = HashMap::new();
-        for connection in self
-            .iter()
-            .filter(|connection| connection.role == ConnectionRole::InterRouterData)
-        {
-            if let Some(group) = &connection.facts.group {
-                data.entry((group, connection.outgoing))
-                    .or_default()
-                    .push(connection.clone());
+        self.pools(ConnectionRole::InterRouter, ConnectionRole::InterRouterData)
+            .map(|pool| (pool.control.id.0, Arc::new(pool)))
+            .collect()
+    }
+
+    /// Connections of edges that have data connections beside them.
+    pub(super) fn edges(&self) -> HashMap<ConnectionId, Arc<Neighbour>> {
+        self.pools(ConnectionRole::Edge, ConnectionRole::EdgeData)
+            .filter(|pool| !pool.data.is_empty())
+            .map(|pool| (pool.control.id, Arc::new(pool)))
+            .collect()
+    }
+
+    /// Connections of the role `main`, each with those of the role `data` that belong to its group. All members of a
+    /// group end on the same router, and one side has dialled all of them.
+    fn pools(&self, main: ConnectionRole, data: ConnectionRole) -> impl Iterator<Item = Neighbour> {
+        let mut groups: HashMap<(&str, &str, bool), Vec<Arc<ConnectionHandle>>> = HashMap::new();
+        for connection in self.iter().filter(|connection| connection.role == data) {
+            if let Some(group) = group_of(connection) {
+                groups.entry(group).or_default().push(connection.clone());
             }
         }
         self.iter()
-            .filter(|connection| connection.role == ConnectionRole::InterRouter)
-            .map(|control| {
-                let group = control
-                    .facts
-                    .group
-                    .as_deref()
-                    .map(|group| (group, control.outgoing));
-                let data = group
-                    .and_then(|group| data.get(&group))
+            .filter(move |connection| connection.role == main)
+            .map(move |control| Neighbour {
+                control: control.clone(),
+                data: group_of(control)
+                    .and_then(|group| groups.get(&group))
                     .cloned()
-                    .unwrap_or_default();
-                // Members of a group must end on the same router.
-                let data = data
-                    .into_iter()
-                    .filter(|member| member.container == control.container)
-                    .collect();
-                (
-                    control.id.0,
-                    Arc::new(Neighbour {
-                        control: control.clone(),
-                        data,
-                        turn: AtomicUsize::new(0),
-                    }),
-                )
+                    .unwrap_or_default(),
+                turn: AtomicUsize::new(0),
             })
-            .collect()
     }
+}
+
+fn group_of(connection: &ConnectionHandle) -> Option<(&str, &str, bool)> {
+    let group = connection.facts.group.as_deref()?;
+    Some((group, &connection.container, connection.outgoing))
 }
 
 impl Control {
@@ -99,7 +87,6 @@ impl Control {
 
     pub(super) fn connection_down(&mut self, id: ConnectionId) {
         self.connections.by_id.remove(&id);
-        self.connections.meshes.remove(&id);
         if let Some(routing) = &mut self.routing {
             routing.link_down(ControlLink(id.0), Instant::now());
         }

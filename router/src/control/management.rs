@@ -214,7 +214,7 @@ impl Source for Control {
                     admin_status: "enabled".to_owned(),
                     oper_status: "up".to_owned(),
                     uptime_seconds: facts.opened.map_or(0, seconds),
-                    mesh_id: self.connections.mesh(connection.id).map(str::to_owned),
+                    mesh_id: connection.mesh.load().as_deref().cloned(),
                     group_correlation_id: facts.group.clone(),
                     octets_in: connection.octets_in.load(Ordering::Relaxed),
                     octets_out: connection.octets_out.load(Ordering::Relaxed),

@@ -24,6 +24,7 @@ use tracing::{debug, error, info, warn};
 use self::{addresses::Entry, connections::Connections, uplink::Uplinks};
 use crate::{
     core::{
+        configured::{ConfiguredAddresses, treatment_of},
         delivery::Delivery,
         shared::{ConnectionId, ControlMessage, Shared, Via},
     },
@@ -38,6 +39,7 @@ const TICK: Duration = Duration::from_secs(1);
 pub struct Control {
     shared: Arc<Shared>,
     config: Arc<RouterConfig>,
+    configured: Arc<ConfiguredAddresses>,
     /// None on edge routers.
     routing: Option<Routing>,
     connections: Connections,
@@ -72,13 +74,14 @@ impl Control {
                 ra_interval_flux: router.ra_interval_flux,
                 remote_ls_max_age: router.remote_ls_max_age,
                 unreachable_holdoff: router.unreachable_holdoff,
-                default_treatment: addresses::treatment_of(router.default_distribution),
+                default_treatment: treatment_of(router.default_distribution),
                 ..Config::new(id, shared.instance)
             };
             Routing::new(parameters, Instant::now())
         });
         Self {
             shared,
+            configured: Arc::new(ConfiguredAddresses::new(&config)),
             config,
             routing,
             connections: Connections::default(),
@@ -176,9 +179,7 @@ impl Control {
                 self.producer_down(connection, link);
             }
             ControlMessage::TrackingUp { connection, link } => self.tracking_up(&connection, link),
-            ControlMessage::Mesh { connection, mesh } => {
-                self.connections.set_mesh(connection, mesh);
-            }
+            ControlMessage::MeshChanged => self.dirty = true,
             ControlMessage::Reachable {
                 connection,
                 key,
@@ -206,6 +207,7 @@ impl Control {
                 self.connector_states.remove(&name);
             }
             ControlMessage::Configured(config) => {
+                self.configured = Arc::new(ConfiguredAddresses::new(&config));
                 self.config = config;
                 self.refused = None;
                 self.dirty = true;

@@ -41,7 +41,18 @@ impl AddressSpace {
         if let Some(rest) = text.strip_prefix("_topo/") {
             return self.topological(rest);
         }
-        if let Some(rest) = text.strip_prefix("_edge/") {
+        // The form of 3.x routers with a network id; this router is in no named network.
+        if let Some((_, rest)) = text
+            .strip_prefix("_xtopo/")
+            .and_then(|rest| rest.split_once('/'))
+        {
+            return self.topological(rest);
+        }
+        let edge = text.strip_prefix("_edge/").or_else(|| {
+            let (_, rest) = text.strip_prefix("_xedge/")?.split_once('/')?;
+            Some(rest)
+        });
+        if let Some(rest) = edge {
             return match rest.split_once('/') {
                 Some((id, tail)) if self.edge && id == self.id => AddressKey::Local(tail),
                 Some((id, _)) => AddressKey::Edge(id),
@@ -160,6 +171,8 @@ mod tests {
             ("_topo/0/other", "Rother"),
             ("_topo/5/other/x", "A5/other/x"),
             ("_edge/e1/x", "He1"),
+            ("amqp:/_xedge/net/e1/x", "He1"),
+            ("amqp:/_xtopo/net/0/me/temp.1", "Ltemp.1"),
             ("svc:8080", "Msvc:8080"),
             ("/a/b/", "Ma/b"),
             ("$management", "L$management"),

@@ -78,6 +78,8 @@ pub enum Wake {
     Task(Waker),
     /// The driver of a connection, told which outgoing link has octets to send.
     Outgoing(Arc<Inbox<ConnectionMessage>>, LinkId),
+    /// The driver of a connection, told that the source of a message that it has sent has settled it.
+    Settled(Arc<Inbox<ConnectionMessage>>, DeliveryKey),
     /// The driver of a connection, told which incoming delivery has feedback.
     Incoming(Arc<Inbox<ConnectionMessage>>, DeliveryKey),
 }
@@ -91,6 +93,9 @@ impl Wake {
                 Ok(())
             }
             Self::Outgoing(inbox, link) => inbox.push(ConnectionMessage::Ready(*link)),
+            Self::Settled(inbox, delivery) => {
+                inbox.push(ConnectionMessage::SourceSettled(*delivery))
+            }
             Self::Incoming(inbox, delivery) => inbox.push(ConnectionMessage::Feedback(*delivery)),
         };
     }
@@ -342,6 +347,11 @@ impl Delivery {
         self.lock().settled
     }
 
+    /// True once the source has settled.
+    pub fn is_source_settled(&self) -> bool {
+        self.lock().source_settled
+    }
+
     /// True once all octets are in the queue or beyond it.
     pub fn is_complete(&self) -> bool {
         self.lock().end == End::Complete
@@ -377,6 +387,7 @@ impl fmt::Debug for Wake {
         match self {
             Self::Task(_) => f.write_str("Task"),
             Self::Outgoing(_, link) => write!(f, "Outgoing({link:?})"),
+            Self::Settled(_, delivery) => write!(f, "Settled({delivery:?})"),
             Self::Incoming(_, delivery) => write!(f, "Incoming({delivery:?})"),
         }
     }

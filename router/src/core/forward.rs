@@ -1,7 +1,7 @@
 //! Choice of destinations for a message, and its hand-over to them.
 //!
 //! Rules of the network's routers: in-process and local consumers, the treatment of the address (closest, balanced,
-//! multicast), valid origins, trace and radius guards, no echo to the edge a message came from.
+//! multicast), valid origins, trace and radius guards, no echo to the edge or edge mesh a message came from.
 
 use std::sync::{
     Arc,
@@ -17,12 +17,15 @@ use super::{
     delivery::{Delivery, Outstanding},
     local::LocalTarget,
     shared::{ConnectionHandle, ConnectionId, ConnectionRole, LINK_CAPACITY, Shared, Via},
-    table::{Address, Consumer, ConsumerTarget, Table},
+    table::{Address, Consumer, ConsumerTarget, Neighbour, Table},
 };
 use crate::{
     adaptor::tcp::{ReplySlot, TcpConnector},
-    routing::{RouterId, Treatment},
+    routing::{RemoteAddress, Route, RouterId, Treatment},
 };
+
+#[cfg(test)]
+mod tests;
 
 /// What is known of a message when its destination is chosen.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +62,18 @@ pub enum Sink {
     Management,
 }
 
+impl Sink {
+    /// The counter at which a delivery to this destination is counted. It is one for each consumer, and for each
+    /// neighbour and address, so it also tells destinations apart. None for addresses that can have one only.
+    pub fn counter(&self) -> Option<&Arc<AtomicU32>> {
+        match self {
+            Self::Connection { open, .. } => open.as_ref(),
+            Self::Tcp { open, .. } => Some(open),
+            Self::Reply(_) | Self::Management => None,
+        }
+    }
+}
+
 /// Result of a choice.
 #[derive(Debug)]
 pub enum Choice {
@@ -74,6 +89,16 @@ pub enum Choice {
 
 /// Chooses the destinations of a message.
 pub fn choose(shared: &Shared, table: &Table, request: Request<'_>) -> Choice {
+    choose_again(shared, table, request, &[])
+}
+
+/// Chooses another destination of a message that those in `tried` ([`Sink::counter`]) have released.
+pub fn choose_again(
+    shared: &Shared,
+    table: &Table,
+    request: Request<'_>,
+    tried: &[Arc<AtomicU32>],
+) -> Choice {
     // Edges are the end of every path; they know no radius.
     if !shared.space.edge && request.annotations.trace.len() > table.routes.radius as usize + 1 {
         return Choice::Nowhere;
@@ -82,6 +107,7 @@ pub fn choose(shared: &Shared, table: &Table, request: Request<'_>) -> Choice {
         shared,
         table,
         request,
+        tried,
     };
     match shared.space.classify(request.address) {
         AddressKey::Local("$management") => Choice::One(Sink::Management),
@@ -90,7 +116,7 @@ pub fn choose(shared: &Shared, table: &Table, request: Request<'_>) -> Choice {
             Some(LocalTarget::Link(connection, link)) => {
                 Choice::One(chooser.link_sink(&connection, link, None))
             }
-            None => Choice::Nowhere,
+            None => chooser.mobile(&format!("L{name}")),
         },
         AddressKey::Router(_) if shared.space.edge => chooser.uplink(),
         AddressKey::Router(id) => chooser
@@ -101,8 +127,9 @@ pub fn choose(shared: &Shared, table: &Table, request: Request<'_>) -> Choice {
             choice => choice,
         },
         AddressKey::Mobile(text) => match chooser.mobile(&format!("M{text}")) {
-            // An edge knows only the addresses it has proxies for; its interior knows the rest.
-            Choice::Nowhere if shared.space.edge => chooser.uplink(),
+            // An edge knows only the addresses it has proxies for; its interior knows the rest. What somebody who
+            // was known has released is not offered to the interior: that would come back here.
+            Choice::Nowhere if shared.space.edge && tried.is_empty() => chooser.uplink(),
             choice => choice,
         },
         AddressKey::AllRouters(_) | AddressKey::Foreign(_) => Choice::Nowhere,
@@ -117,7 +144,10 @@ pub fn dispatch(shared: &Arc<Shared>, sink: Sink, delivery: Arc<Delivery>) {
             via,
             open,
         } => {
-            if let (Some(open), false) = (open, delivery.presettled) {
+            // Pre-settled messages count until they are sent, which is of interest at consumers only.
+            if let Some(open) = open
+                && (!delivery.presettled || matches!(via, Via::Link(_)))
+            {
                 delivery.count_at(Outstanding::new(&open));
             }
             let counter = match connection.role {
@@ -152,6 +182,8 @@ struct Chooser<'a> {
     shared: &'a Shared,
     table: &'a Table,
     request: Request<'a>,
+    /// Counters of destinations that have released the message.
+    tried: &'a [Arc<AtomicU32>],
 }
 
 impl Chooser<'_> {
@@ -162,9 +194,11 @@ impl Chooser<'_> {
             .map(|address| address.treatment)
             .or(remote.map(|remote| remote.treatment))
         else {
-            return Choice::Nowhere;
+            return match self.table.configured.treatment(key) {
+                Treatment::Unavailable => Choice::Unavailable,
+                _ => Choice::Nowhere,
+            };
         };
-        let remote: &[RouterId] = remote.map_or(&[], |remote| &remote.routers);
         let sink = match treatment {
             Treatment::Unavailable => return Choice::Unavailable,
             Treatment::Flood | Treatment::Multicast => return self.multicast(key, local),
@@ -176,18 +210,58 @@ impl Chooser<'_> {
 
     /// Local consumers that may get this message.
     fn eligible<'t>(&self, address: &'t Address) -> impl Iterator<Item = &'t Arc<Consumer>> {
-        let arrived_on = self.request.arrived_on;
-        let from_edge_peer = arrived_on
-            .filter(|connection| connection.role == ConnectionRole::Edge)
-            .map(|c| c.id);
+        let from_edge_peer = self
+            .request
+            .arrived_on
+            .filter(|connection| connection.role.is_edge());
+        let mesh = self.request.annotations.mesh.as_deref();
         address.consumers.iter().filter(move |consumer| {
-            from_edge_peer.is_none()
-                || (!consumer.proxy
-                    && consumer.connection().map(|connection| connection.id) != from_edge_peer)
+            if self.is_tried(Some(&consumer.open)) {
+                return false;
+            }
+            if consumer.proxy {
+                return from_edge_peer.is_none();
+            }
+            let Some(connection) = consumer.connection().filter(|c| c.role.is_edge()) else {
+                return true;
+            };
+            from_edge_peer.is_none_or(|from| from.container != connection.container)
+                && (mesh.is_none() || !connection.is_in_mesh(mesh))
         })
     }
 
-    fn closest(&self, local: Option<&Arc<Address>>, remote: &[RouterId]) -> Option<Sink> {
+    fn is_tried(&self, counter: Option<&Arc<AtomicU32>>) -> bool {
+        counter.is_some_and(|counter| self.tried.iter().any(|tried| Arc::ptr_eq(tried, counter)))
+    }
+
+    /// Routers with the address that may get this message, nearest first, and the ways to them.
+    fn usable<'t>(
+        &'t self,
+        local: Option<&'t Arc<Address>>,
+        remote: Option<&'t Arc<RemoteAddress>>,
+    ) -> impl Iterator<Item = (&'t RouterId, &'t Route, Option<&'t Arc<AtomicU32>>)> {
+        let ingress = self.request.annotations.ingress.as_deref();
+        let mesh = self.request.annotations.mesh.as_deref();
+        remote
+            .into_iter()
+            .flat_map(|remote| remote.routers.iter().zip(&remote.meshes))
+            // Nothing comes back to the mesh where it entered.
+            .filter(move |(_, sole)| sole.is_none() || sole.as_deref() != mesh)
+            .filter_map(|(router, _)| Some((router, self.table.routes.routers.get(router)?)))
+            .map(move |(router, route)| {
+                let counter = local.and_then(|address| address.transit.get(&route.link.0));
+                (router, route, counter)
+            })
+            .filter(move |(router, _, counter)| {
+                !self.is_tried(*counter) && self.table.routes.origin_valid(router, ingress)
+            })
+    }
+
+    fn closest(
+        &self,
+        local: Option<&Arc<Address>>,
+        remote: Option<&Arc<RemoteAddress>>,
+    ) -> Option<Sink> {
         if let Some(address) = local {
             let eligible: SmallVec<[&Arc<Consumer>; 8]> = self.eligible(address).collect();
             if !eligible.is_empty() {
@@ -196,14 +270,9 @@ impl Chooser<'_> {
             }
         }
         // Routers come sorted by cost; among the cheapest ones turns are taken, then dearer ones are tried.
-        let usable: SmallVec<[(&RouterId, u32); 8]> = remote
-            .iter()
-            .filter(|router| {
-                self.table
-                    .routes
-                    .origin_valid(router, self.request.annotations.ingress.as_deref())
-            })
-            .filter_map(|router| Some((router, self.table.routes.routers.get(router)?.cost)))
+        let usable: SmallVec<[(&RouterId, u32); 8]> = self
+            .usable(local, remote)
+            .map(|(router, route, _)| (router, route.cost))
             .collect();
         let cheapest = usable.first()?.1;
         let equal = usable
@@ -217,7 +286,11 @@ impl Chooser<'_> {
         self.router(usable[turn % equal].0.as_str(), local)
     }
 
-    fn balanced(&self, local: Option<&Arc<Address>>, remote: &[RouterId]) -> Option<Sink> {
+    fn balanced(
+        &self,
+        local: Option<&Arc<Address>>,
+        remote: Option<&Arc<RemoteAddress>>,
+    ) -> Option<Sink> {
         let mut best: Option<(u32, bool, BestOf<'_>)> = None;
         let mut offer = |value: u32, eligible: bool, candidate| {
             // An eligible candidate beats an ineligible one; among equals the first offered stays.
@@ -242,20 +315,8 @@ impl Chooser<'_> {
                 }
             }
         }
-        for router in remote {
-            let Some(route) = self.table.routes.routers.get(router) else {
-                continue;
-            };
-            if !self
-                .table
-                .routes
-                .origin_valid(router, self.request.annotations.ingress.as_deref())
-            {
-                continue;
-            }
-            let outstanding = local
-                .and_then(|address| address.transit.get(&route.link.0))
-                .map_or(0, |counter| counter.load(Ordering::Relaxed));
+        for (router, route, counter) in self.usable(local, remote) {
+            let outstanding = counter.map_or(0, |counter| counter.load(Ordering::Relaxed));
             offer(
                 outstanding.saturating_add(route.cost),
                 outstanding < LINK_CAPACITY,
@@ -289,9 +350,10 @@ impl Chooser<'_> {
             &trace,
         ) {
             if let Some(neighbour) = self.table.neighbours.get(&link.0) {
+                let (connection, via) = self.carrier(neighbour);
                 sinks.push(Sink::Connection {
-                    connection: neighbour.control.clone(),
-                    via: Via::Data,
+                    connection: connection.clone(),
+                    via,
                     open: None,
                 });
             }
@@ -309,21 +371,36 @@ impl Chooser<'_> {
         let open = address
             .and_then(|address| address.transit.get(&route.link.0))
             .cloned();
-        let (connection, via) = if self.request.complete {
-            (&neighbour.control, Via::Data)
-        } else if neighbour.control.streaming {
-            (
-                neighbour.for_stream(self.request.preferred, crate::worker::current()),
-                Via::Stream,
-            )
-        } else {
-            (&neighbour.control, Via::Data)
-        };
+        let (connection, via) = self.carrier(neighbour);
         Some(Sink::Connection {
             connection: connection.clone(),
             via,
             open,
         })
+    }
+
+    /// The connection to a neighbour, and the link of it, that carry this message: a message that is not complete would
+    /// block the links that others use.
+    fn carrier<'t>(&self, neighbour: &'t Neighbour) -> (&'t Arc<ConnectionHandle>, Via) {
+        if self.request.complete || !neighbour.control.streaming {
+            return (&neighbour.control, Via::Data);
+        }
+        (self.stream_connection(neighbour), Via::Stream)
+    }
+
+    fn stream_connection<'t>(&self, neighbour: &'t Neighbour) -> &'t Arc<ConnectionHandle> {
+        neighbour.for_stream(self.request.preferred, crate::worker::current())
+    }
+
+    /// The connection for a stream to or from an edge whose links are on `connection`.
+    fn edge_stream<'t>(
+        &'t self,
+        connection: &'t Arc<ConnectionHandle>,
+    ) -> &'t Arc<ConnectionHandle> {
+        self.table
+            .edges
+            .get(&connection.id)
+            .map_or(connection, |pool| self.stream_connection(pool))
     }
 
     fn consumer_sink(&self, consumer: &Arc<Consumer>) -> Sink {
@@ -344,14 +421,12 @@ impl Chooser<'_> {
         link: amqp::engine::LinkId,
         open: Option<&Arc<AtomicU32>>,
     ) -> Sink {
-        let via = if !self.request.complete
-            && connection.role != ConnectionRole::Normal
-            && connection.streaming
-        {
-            Via::Stream
-        } else {
-            Via::Link(link)
-        };
+        let (connection, via) =
+            if !self.request.complete && connection.role.is_edge() && connection.streaming {
+                (self.edge_stream(connection), Via::Stream)
+            } else {
+                (connection, Via::Link(link))
+            };
         Sink::Connection {
             connection: connection.clone(),
             via,
@@ -366,17 +441,17 @@ impl Chooser<'_> {
         if self
             .request
             .arrived_on
-            .is_some_and(|connection| connection.id == uplink.id)
+            .is_some_and(|connection| connection.role.is_edge())
         {
             return Choice::Nowhere;
         }
-        let via = if !self.request.complete && uplink.streaming {
-            Via::Stream
+        let (connection, via) = if !self.request.complete && uplink.streaming {
+            (self.edge_stream(uplink), Via::Stream)
         } else {
-            Via::Uplink
+            (uplink, Via::Uplink)
         };
         Choice::One(Sink::Connection {
-            connection: uplink.clone(),
+            connection: connection.clone(),
             via,
             open: None,
         })

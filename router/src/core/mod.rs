@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod annotations;
+pub mod configured;
 pub mod delivery;
 pub mod forward;
 pub mod inbox;

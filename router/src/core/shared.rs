@@ -13,7 +13,7 @@ use amqp::{
     engine::{DeliveryKey, LinkId},
     performative::Condition,
 };
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -48,6 +48,8 @@ pub enum ConnectionRole {
     InterRouterData,
     /// Between an edge router and an interior.
     Edge,
+    /// Beside the connection of an edge router, between routers of this implementation: carries streams only.
+    EdgeData,
 }
 
 impl ConnectionRole {
@@ -58,7 +60,13 @@ impl ConnectionRole {
             Self::InterRouter => "inter-router",
             Self::InterRouterData => "inter-router-data",
             Self::Edge => "edge",
+            Self::EdgeData => "edge-data",
         }
+    }
+
+    /// True if an edge router is at one end.
+    pub fn is_edge(self) -> bool {
+        matches!(self, Self::Edge | Self::EdgeData)
     }
 }
 
@@ -84,6 +92,8 @@ pub enum ConnectionMessage {
     Deliver { via: Via, delivery: Arc<Delivery> },
     /// An outgoing link's current message has new octets or has ended.
     Ready(LinkId),
+    /// The source of a message that was sent has settled it.
+    SourceSettled(DeliveryKey),
     /// An incoming message has feedback.
     Feedback(DeliveryKey),
     /// Something the control task wants done.
@@ -130,6 +140,8 @@ pub struct ConnectionHandle {
     pub container: String,
     /// What management shows.
     pub facts: ConnectionFacts,
+    /// Mesh of the edge router at the other end, once it has told. It may change.
+    pub mesh: ArcSwapOption<String>,
     /// Octets received and sent in AMQP frames.
     pub octets_in: AtomicU64,
     /// See `octets_in`.
@@ -168,6 +180,11 @@ impl ConnectionHandle {
         {
             delivery.report(Some(amqp::performative::DeliveryState::Released), true);
         }
+    }
+
+    /// True if the peer is an edge of this mesh.
+    pub fn is_in_mesh(&self, mesh: Option<&str>) -> bool {
+        mesh.is_some() && self.mesh.load().as_ref().map(|own| own.as_str()) == mesh
     }
 
     /// True if the peer says that it is a release of the C router before `major.minor`. Builds without a version say
@@ -240,11 +257,8 @@ pub enum ControlMessage {
         connection: Arc<ConnectionHandle>,
         link: LinkId,
     },
-    /// An edge told its mesh id.
-    Mesh {
-        connection: ConnectionId,
-        mesh: String,
-    },
+    /// An edge told its mesh id, which is in the connection's handle.
+    MeshChanged,
     /// Edge router: the interior told whether an address (key with class letter) is reachable.
     Reachable {
         connection: ConnectionId,
@@ -446,6 +460,7 @@ mod tests {
                     .collect(),
                 ..ConnectionFacts::default()
             },
+            mesh: ArcSwapOption::empty(),
             octets_in: AtomicU64::new(0),
             octets_out: AtomicU64::new(0),
         }

@@ -10,7 +10,10 @@ use std::{
 
 use amqp::engine::LinkId;
 
-use super::shared::{ConnectionHandle, ConnectionId};
+use super::{
+    configured::ConfiguredAddresses,
+    shared::{ConnectionHandle, ConnectionId},
+};
 use crate::{
     adaptor::tcp::TcpConnector,
     routing::{RouteView, Treatment},
@@ -25,6 +28,11 @@ pub struct Table {
     pub routes: Arc<RouteView>,
     /// Inter-router connections of each neighbour, by the id of its control connection.
     pub neighbours: HashMap<u64, Arc<Neighbour>>,
+    /// Connections of edges, or of this edge to its interior, that have data connections beside them; by the id of the
+    /// connection with the links.
+    pub edges: HashMap<ConnectionId, Arc<Neighbour>>,
+    /// What the configuration says about addresses.
+    pub configured: Arc<ConfiguredAddresses>,
     /// Active uplink of an edge router.
     pub uplink: Option<Arc<ConnectionHandle>>,
 }
@@ -36,6 +44,8 @@ impl Table {
             addresses: HashMap::new(),
             routes,
             neighbours: HashMap::new(),
+            edges: HashMap::new(),
+            configured: Arc::default(),
             uplink: None,
         }
     }
@@ -61,11 +71,15 @@ impl Table {
 
     /// True if a message to the mobile address `address` would find a consumer.
     pub fn is_reachable(&self, address: &str) -> bool {
-        let key = format!("M{address}");
+        self.has_destination(&format!("M{address}"))
+    }
+
+    /// True if a message to the address with this key would find a consumer.
+    pub fn has_destination(&self, key: &str) -> bool {
         self.addresses
-            .get(key.as_str())
+            .get(key)
             .is_some_and(|address| !address.consumers.is_empty())
-            || self.routes.addresses.contains_key(key.as_str())
+            || self.routes.addresses.contains_key(key)
     }
 }
 
@@ -114,10 +128,10 @@ impl Consumer {
     }
 }
 
-/// Connections to one neighbouring interior router.
+/// Connections to one neighbouring router.
 #[derive(Debug)]
 pub struct Neighbour {
-    /// Carries routing control and complete messages.
+    /// Carries routing control or the links of an edge, and complete messages.
     pub control: Arc<ConnectionHandle>,
     /// Carry streams, if there are any.
     pub data: Vec<Arc<ConnectionHandle>>,

@@ -17,11 +17,23 @@ use super::{
         MESH_CREDIT, MESH_DISCOVERY, PRIORITIES,
     },
 };
-use crate::core::{
-    address::{AddressKey, strip},
-    local::LocalTarget,
-    shared::{ConnectionRole, ControlMessage},
+use crate::{
+    core::{
+        address::{AddressKey, strip},
+        annotations::{RESEND_RELEASED, STREAMING},
+        local::LocalTarget,
+        shared::{ConnectionRole, ControlMessage},
+    },
+    routing::Treatment,
 };
+
+/// Capabilities by which a producer asks for [`STREAMING`] and [`RESEND_RELEASED`].
+const CAPABILITY_STREAMING: &str = "qd.streaming-deliveries";
+const CAPABILITY_RESEND: &str = "qd.resend-released";
+/// Local addresses that clients do not name: of the management agent, of reply links, of services inside routers.
+const MANAGEMENT: &str = "$management";
+const DYNAMIC: &str = "temp.";
+const INTERNAL: &str = "_$qd.";
 
 /// Why an attach is refused.
 enum Refusal {
@@ -29,6 +41,7 @@ enum Refusal {
     Forbidden,
     ConnectionRole(&'static str),
     NotImplemented,
+    Unavailable,
     Silent,
 }
 
@@ -39,6 +52,7 @@ impl Refusal {
             Self::Forbidden => ("qd:forbidden", "Connectivity to the node is forbidden"),
             Self::ConnectionRole(text) => ("qd:connection-role", *text),
             Self::NotImplemented => ("amqp:not-implemented", "Incoming messages not allowed"),
+            Self::Unavailable => ("amqp:not-found", "Node not found"),
             Self::Silent => return None,
         };
         Some(Condition::new(condition, text))
@@ -71,6 +85,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 .iter()
                 .any(|symbol| symbol.as_str() == name)
         };
+        let flag = |name: &str, flag: u32| if has(name) { flag } else { 0 };
+        let flags =
+            flag(CAPABILITY_STREAMING, STREAMING) | flag(CAPABILITY_RESEND, RESEND_RELEASED);
         let mut reply = reply_to(attach);
         let capacity = self.options.link_capacity;
         if has(CAPABILITY_CONTROL) || has(CAPABILITY_DATA) {
@@ -105,12 +122,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             } else {
                 Kind::Stream
             };
-            self.accept_and_grant(
-                link,
-                reply,
-                Attached::receiver(kind, session, None),
-                capacity,
-            );
+            let mut attached = Attached::receiver(kind, session, None);
+            attached.flags = flags;
+            self.accept_and_grant(link, reply, attached, capacity);
             return Ok(());
         };
         match address.as_str() {
@@ -145,11 +159,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let text: Arc<str> = strip(&address).into();
         let mut attached =
             Attached::receiver(Kind::Endpoint, session, Some(address.as_str().into()));
+        attached.flags = flags;
         match space.classify(&address) {
-            AddressKey::Local(_) | AddressKey::Router(_) => {
+            AddressKey::Local(name) if name.starts_with(INTERNAL) => {
+                // A service of other releases, such as the heartbeat of 2.4 edges: never credited, as nobody is there.
+                self.engine.accept(link, reply);
+                self.put_link(link, attached);
+            }
+            AddressKey::Local(name) if name == MANAGEMENT || name.starts_with(DYNAMIC) => {
                 self.accept_and_grant(link, reply, attached, capacity);
             }
-            AddressKey::Edge(_) | AddressKey::Mobile(_) => {
+            AddressKey::Router(_) => {
+                self.accept_and_grant(link, reply, attached, capacity);
+            }
+            AddressKey::Local(_) | AddressKey::Edge(_) | AddressKey::Mobile(_) => {
+                self.check_available(&text)?;
                 // Credit comes from the control task, once the address has a destination.
                 let key: Arc<str> = space.classify(&text).to_string().into();
                 attached.registered = true;
@@ -255,12 +279,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             MESH_DISCOVERY => return Err(Refusal::Silent),
             _ => {}
         }
-        let AddressKey::Mobile(text) = self.shared.space.classify(&address) else {
-            return Err(Refusal::NoRoute);
+        let (key, text): (Arc<str>, Arc<str>) = match self.shared.space.classify(&address) {
+            AddressKey::Mobile(text) => (format!("M{text}").into(), text.into()),
+            // Between clients of this router.
+            AddressKey::Local(name)
+                if name != MANAGEMENT
+                    && !name.starts_with(DYNAMIC)
+                    && !name.starts_with(INTERNAL) =>
+            {
+                (format!("L{name}").into(), name.into())
+            }
+            _ => return Err(Refusal::NoRoute),
         };
-        let key: Arc<str> = format!("M{text}").into();
+        self.check_available(strip(&address))?;
         attached.registered = true;
-        attached.address = Some(text.into());
+        attached.address = Some(text);
         self.engine.accept(link, reply);
         self.put_link(link, attached);
         self.shared.tell(ControlMessage::ConsumerUp {
@@ -275,6 +308,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.engine.accept(link, reply);
         self.put_link(link, attached);
         self.engine.grant(link, credit);
+    }
+
+    fn check_available(&self, address: &str) -> Result<(), Refusal> {
+        let key = self.shared.space.classify(address).to_string();
+        let table = self.shared.table.load();
+        if table.configured.treatment(&key) == Treatment::Unavailable {
+            return Err(Refusal::Unavailable);
+        }
+        Ok(())
     }
 
     /// Endpoint links on an inter-router connection are only for routers, which attach control links first.

@@ -189,10 +189,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     .iter()
                     .find(|(key, _)| key.as_str() == Some("meshid"));
                 if let Some(mesh) = mesh.and_then(|(_, value)| value.as_str()) {
-                    self.shared.tell(ControlMessage::Mesh {
-                        connection: self.id,
-                        mesh: mesh.to_owned(),
-                    });
+                    if let Some(handle) = &self.handle {
+                        handle.mesh.store(Some(Arc::new(mesh.to_owned())));
+                    }
+                    self.shared.tell(ControlMessage::MeshChanged);
                 }
             }
             Kind::Tracking => {

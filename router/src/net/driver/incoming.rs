@@ -1,6 +1,9 @@
 //! Messages that arrive: from the first frame to the choice of destinations, then slice by slice into deliveries.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 
 use amqp::{
     Value,
@@ -14,7 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Driver, links::Kind};
 use crate::core::{
-    annotations::{Annotations, DISABLE_Q2, STREAMING},
+    address::strip,
+    annotations::{Annotations, DISABLE_Q2, RESEND_RELEASED, STREAMING},
     delivery::{Delivery, Wake},
     forward::{self, Choice, Request, Sink},
     shared::{ConnectionRole, ControlMessage},
@@ -26,6 +30,10 @@ const GATHER_LIMIT: usize = 256 * 1024;
 const QUEUE_LIMIT: usize = 256 * 1024;
 /// The same for streams that carry their own end-to-end window, which is below 1.5 MB.
 const WINDOWED_QUEUE_LIMIT: usize = 4 * 1024 * 1024;
+/// Octets of one message that are kept for another destination.
+const RETAIN_LIMIT: usize = 1024 * 1024;
+/// Destinations that one message is offered to.
+const RESEND_LIMIT: usize = 32;
 
 /// One transfer frame.
 #[derive(Debug)]
@@ -43,6 +51,26 @@ pub(super) struct Incoming {
     link: LinkId,
     presettled: bool,
     state: State,
+    /// The message can be sent to another destination if this one releases it.
+    retained: Option<Box<Retained>>,
+}
+
+/// What it takes to send a message again.
+#[derive(Debug)]
+struct Retained {
+    address: String,
+    /// All that has arrived behind the annotations.
+    octets: Vec<Bytes>,
+    len: usize,
+    /// Where it was sent to, see [`Sink::counter`].
+    tried: Vec<Arc<AtomicU32>>,
+}
+
+impl Retained {
+    fn push(&mut self, octets: Bytes) {
+        self.len += octets.len();
+        self.octets.push(octets);
+    }
 }
 
 #[derive(Debug)]
@@ -51,8 +79,8 @@ enum State {
     Gathering(BytesMut),
     /// On its way to one sink, or to several (multicast).
     Flowing(SmallVec<[Branch; 1]>),
-    /// Octets of this message are dropped; it has been answered.
-    Refused,
+    /// Octets of this message are dropped; it has been answered. `credited`: the link has its credit back.
+    Refused { credited: bool },
 }
 
 #[derive(Debug)]
@@ -75,7 +103,7 @@ impl Incoming {
     fn branches(&mut self) -> &mut [Branch] {
         match &mut self.state {
             State::Flowing(branches) => branches,
-            State::Gathering(_) | State::Refused => &mut [],
+            State::Gathering(_) | State::Refused { .. } => &mut [],
         }
     }
 }
@@ -103,6 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 link,
                 presettled: frame.settled,
                 state: State::Gathering(BytesMut::new()),
+                retained: None,
             });
         }
         let Some(mut incoming) = self.incoming[slot].take() else {
@@ -117,6 +146,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let more = frame.more;
         match &mut incoming.state {
             State::Flowing(branches) => {
+                if let Some(retained) = &mut incoming.retained {
+                    retained.push(frame.payload.clone());
+                }
+                incoming
+                    .retained
+                    .take_if(|retained| retained.len > RETAIN_LIMIT);
                 let mut full = false;
                 for branch in branches.iter() {
                     branch.delivery.push(frame.payload.clone());
@@ -136,10 +171,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     self.refuse_message(&mut incoming, key, state);
                 }
             }
-            State::Refused => {}
+            State::Refused { .. } => {}
         }
-        let done = !more && (incoming.presettled || matches!(incoming.state, State::Refused));
-        if done && incoming.presettled {
+        let (refused, credited) = match incoming.state {
+            State::Refused { credited } => (true, credited),
+            _ => (false, false),
+        };
+        let done = !more && (incoming.presettled || refused);
+        if done && incoming.presettled && !credited {
             self.replenish(link);
         }
         if !done {
@@ -236,6 +275,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if let Some(address) = link_address {
             head.annotations.to_override = Some(address.to_owned());
         }
+        head.annotations.flags |= self
+            .link(incoming.link)
+            .map_or(0, |attached| attached.flags);
         let Some(address) = head.annotations.to_override.clone().or(head.to) else {
             let text = "Routing failure: no address present";
             return Err(DeliveryState::Rejected(Some(Condition::new(
@@ -253,6 +295,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         };
         let choice = {
             let table = self.shared.table.load();
+            if let Some(priority) = table.configured.priority(strip(&address)) {
+                head.priority = priority;
+            }
             forward::choose(&self.shared, &table, request)
         };
         self.count_arrival(incoming.presettled);
@@ -277,6 +322,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
         };
         let body = octets.slice(head.annotations_len..);
+        if let ([sink], true, false) = (
+            sinks.as_slice(),
+            head.annotations.has(RESEND_RELEASED),
+            incoming.presettled,
+        ) && let Some(counter) = sink.counter()
+        {
+            incoming.retained = Some(Box::new(Retained {
+                address,
+                octets: vec![body.clone()],
+                len: body.len(),
+                tried: vec![counter.clone()],
+            }));
+        }
         let mut branches = SmallVec::new();
         for sink in sinks {
             let delivery = Arc::new(Delivery::new(
@@ -381,12 +439,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Answers a message that goes nowhere (or has been taken by the router itself).
     fn refuse_message(&mut self, incoming: &mut Incoming, key: DeliveryKey, state: DeliveryState) {
-        incoming.state = State::Refused;
+        incoming.state = State::Refused { credited: true };
+        let stranded = state == DeliveryState::Released && self.is_stranded(incoming.link);
         if !incoming.presettled {
             self.count_outcome(&state);
             self.engine.disposition(key, Some(state), true);
+        }
+        if stranded {
+            // The control task gives credit when there is a consumer again.
+            self.engine.drain(incoming.link);
+        } else {
             self.replenish(incoming.link);
         }
+    }
+
+    /// True for a client's link to an address without any consumer.
+    fn is_stranded(&self, link: LinkId) -> bool {
+        let Some(attached) = self.link(link).filter(|attached| attached.registered) else {
+            return false;
+        };
+        let Some(address) = &attached.address else {
+            return false;
+        };
+        let key = self.shared.space.classify(address).to_string();
+        self.role() == ConnectionRole::Normal && !self.shared.table.load().has_destination(&key)
     }
 
     fn count_outcome(&self, state: &DeliveryState) {
@@ -416,6 +492,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let link = incoming.link;
         let single = incoming.branches().len() == 1;
         let mut relayed = None;
+        let mut used = false;
         for branch in incoming.branches() {
             let feedback = branch.delivery.take_feedback();
             if single && let Some((section_number, section_offset)) = feedback.received {
@@ -424,13 +501,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     section_offset,
                 });
             }
+            used |= feedback.received.is_some();
             if feedback.outcome.is_some() {
+                used |= feedback.outcome != Some(DeliveryState::Released);
                 branch.outcome = feedback.outcome;
                 if single {
                     relayed = branch.outcome.clone();
                 }
             }
             branch.settled |= feedback.settled;
+        }
+        if used {
+            // Whoever has begun to use a message keeps it.
+            incoming.retained = None;
+        }
+        if relayed == Some(DeliveryState::Released) && self.send_again(&mut incoming, key) {
+            self.incoming[key.0 as usize] = Some(incoming);
+            return;
         }
         let settled = !incoming.branches().is_empty()
             && incoming.branches().iter().all(|branch| branch.settled);
@@ -452,7 +539,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
             // The rest of the message, if it is still coming, is dropped.
             if !self.engine.is_complete(key) {
-                incoming.state = State::Refused;
+                incoming.state = State::Refused {
+                    credited: !incoming.presettled,
+                };
                 self.incoming[key.0 as usize] = Some(incoming);
             }
             return;
@@ -461,6 +550,62 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             self.engine.disposition(key, Some(state), false);
         }
         self.incoming[key.0 as usize] = Some(incoming);
+    }
+
+    /// Sends a message that its destination released to another one. False if that is not wanted, or there is none.
+    fn send_again(&mut self, incoming: &mut Incoming, key: DeliveryKey) -> bool {
+        let complete = self.engine.is_complete(key);
+        let (State::Flowing(branches), Some(retained)) =
+            (&mut incoming.state, &mut incoming.retained)
+        else {
+            return false;
+        };
+        let Some(branch) = branches.first_mut() else {
+            return false;
+        };
+        let request = Request {
+            address: &retained.address,
+            annotations: &branch.delivery.annotations,
+            arrived_on: self.handle.as_deref(),
+            complete,
+            preferred: None,
+        };
+        let choice = {
+            let table = self.shared.table.load();
+            forward::choose_again(&self.shared, &table, request, &retained.tried)
+        };
+        let Choice::One(sink) = choice else {
+            return false;
+        };
+        match sink.counter() {
+            Some(counter) if retained.tried.len() < RESEND_LIMIT => {
+                retained.tried.push(counter.clone());
+            }
+            _ => return false,
+        }
+        let delivery = Arc::new(Delivery::new(
+            branch.delivery.annotations.clone(),
+            Some(self.id),
+            incoming.presettled,
+            branch.delivery.priority,
+        ));
+        for octets in &retained.octets {
+            delivery.push(octets.clone());
+        }
+        if complete {
+            delivery.finish(incoming.presettled);
+            branch.delivery.finish(true);
+        } else {
+            branch.delivery.abort();
+        }
+        delivery.set_source(Wake::Incoming(self.inbox.clone(), key));
+        *branch = Branch {
+            delivery: delivery.clone(),
+            outcome: None,
+            settled: false,
+        };
+        forward::dispatch(&self.shared, sink, delivery);
+        true
     }
 
     /// The sender of an incoming message settled it before this side did.

@@ -60,6 +60,8 @@ pub(super) struct Attached {
     pub(super) dynamic: Option<String>,
     /// Outgoing messages; none on receiving links.
     pub(super) queue: Option<Queue>,
+    /// Flags that messages of this incoming link get in their router annotations.
+    pub(super) flags: u32,
     /// The peer asked for pre-settled messages.
     pub(super) settles: bool,
 }
@@ -78,6 +80,7 @@ impl Attached {
             registered: false,
             dynamic: None,
             queue,
+            flags: 0,
             settles: false,
         }
     }

@@ -264,6 +264,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 ConnectionMessage::Deliver { via, delivery } => self.enqueue(via, delivery),
                 ConnectionMessage::Ready(link) => self.mark_ready(link),
                 ConnectionMessage::Feedback(key) => self.feedback(key),
+                ConnectionMessage::SourceSettled(key) => self.source_settled(key),
                 ConnectionMessage::Command(command) => self.command(command),
             }
         }
@@ -319,7 +320,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     fn event(&mut self, event: Event) -> Result<(), Ended> {
         match event {
-            Event::Authenticated | Event::SessionBegun { .. } | Event::Drain { .. } => {}
+            Event::Authenticated | Event::SessionBegun { .. } => {}
+            // What waits is sent first; then the credit is given back.
+            Event::Drain { link } => self.mark_ready(link),
             Event::Opened => self.opened()?,
             Event::SessionEnded { session, .. } => self.streams.session_ended(session),
             Event::Attached {
@@ -432,6 +435,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             own_peer: facts.own_frame_size.is_some(),
             container: facts.container,
             facts: management,
+            mesh: arc_swap::ArcSwapOption::empty(),
             octets_in: 0.into(),
             octets_out: 0.into(),
         });

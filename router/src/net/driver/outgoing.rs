@@ -18,6 +18,7 @@ use super::{
     links::{Attached, Kind},
 };
 use crate::core::{
+    annotations::STREAMING,
     delivery::{Delivery, End, Wake},
     shared::{ConnectionRole, Via},
 };
@@ -52,6 +53,22 @@ struct Current {
     delivery: Arc<Delivery>,
     /// Annotations of this hop, until they are sent.
     prefix: Option<Bytes>,
+    /// The peer may have got octets of it.
+    begun: bool,
+}
+
+impl Current {
+    /// The link is gone before the message was sent completely. The peer forgets what it has of it, but what it did with
+    /// the beginning of a stream cannot be undone: that one must not be sent again.
+    fn lost(self) {
+        let streaming = self.delivery.annotations.has(STREAMING) || !self.delivery.is_complete();
+        let outcome = if self.begun && streaming {
+            modified()
+        } else {
+            DeliveryState::Released
+        };
+        self.delivery.report(Some(outcome), true);
+    }
 }
 
 /// A message handed to the engine and not yet settled.
@@ -214,7 +231,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             return false;
         };
         if queue.current.is_none() {
-            if queue.waiting.is_empty() || self.engine.credit(link) == 0 {
+            if queue.waiting.is_empty() {
+                // Only if the peer asked for its credit back.
+                self.engine.drained(link);
+                return false;
+            }
+            if self.engine.credit(link) == 0 {
                 return false;
             }
             let Some(delivery) = queue.waiting.pop_front() else {
@@ -255,6 +277,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 key,
                 delivery,
                 prefix,
+                begun: false,
             });
         }
         let Some(current) = &mut queue.current else {
@@ -273,6 +296,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 if chunks.is_empty() && end == End::Open {
                     return (Progress::All, end, source_settled);
                 }
+                current.begun = true;
                 (
                     engine.send(current.key, chunks, end == End::Complete, budget),
                     end,
@@ -302,7 +326,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             // The source does not wait for an outcome any more: settle as the sender.
             self.engine.disposition(current.key, None, true);
             self.forget_sent(current.key);
-        } else if !unsettled {
+        } else if unsettled {
+            let settled = Wake::Settled(self.inbox.clone(), current.key);
+            current.delivery.set_sink(settled);
+        } else {
             current.delivery.report(
                 if current.delivery.presettled {
                     None
@@ -364,6 +391,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
+    /// The source of a message settled it after it was sent: so does this side, as its sender.
+    pub(super) fn source_settled(&mut self, key: DeliveryKey) {
+        let Some(sent) = self.outgoing.get(key.0 as usize).and_then(Option::as_ref) else {
+            return;
+        };
+        let link = sent.link;
+        let queue = self.link(link).and_then(|attached| attached.queue.as_ref());
+        let being_sent = queue
+            .and_then(|queue| queue.current.as_ref())
+            .is_some_and(|current| current.key == key);
+        if being_sent || !sent.delivery.is_source_settled() {
+            return;
+        }
+        self.engine.disposition(key, None, true);
+        self.forget_sent(key);
+        self.stream_done(link);
+    }
+
     fn forget_sent(&mut self, key: DeliveryKey) {
         if let Some(sent) = self.outgoing.get_mut(key.0 as usize).and_then(Option::take)
             && let Some(queue) = self
@@ -391,6 +436,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             waiting.report(Some(DeliveryState::Released), true);
         }
         self.streams.idle.retain(|idle| *idle != link);
+        if let Some(current) = queue.current {
+            if let Some(slot) = self.outgoing.get_mut(current.key.0 as usize) {
+                *slot = None;
+            }
+            current.lost();
+        }
         for slot in &mut self.outgoing {
             if slot.as_ref().is_some_and(|sent| sent.link == link)
                 && let Some(sent) = slot.take()
