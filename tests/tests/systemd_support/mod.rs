@@ -1,0 +1,237 @@
+//! A real `systemd --user` for tests, on machines that systemd does not run too; made by `tests/lib/user-manager.sh`.
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::cli_support::{Ended, binary, ended, eventually, free_port, init_lock, is_root};
+
+/// A user of every Debian machine, without services of its own
+const NAME: &str = "nobody";
+const HIERARCHIES: [&str; 3] = [
+    "/sys/fs/cgroup",
+    "/sys/fs/cgroup/systemd",
+    "/sys/fs/cgroup/unified",
+];
+
+/// A user with a home, and a manager that runs most of the time
+#[derive(Debug)]
+pub struct ManagedUser {
+    root: tempfile::TempDir,
+    uid: u32,
+    gid: u32,
+    manager: Option<Child>,
+}
+
+impl ManagedUser {
+    /// `None` on machines where there can be no such user; says why
+    pub fn new() -> Option<Self> {
+        if !is_root() {
+            e2e::did_not_run("a systemd of another user needs root", true);
+            return None;
+        }
+        if !["/usr/lib/systemd/systemd", "/lib/systemd/systemd"]
+            .iter()
+            .any(|program| Path::new(program).exists())
+        {
+            e2e::did_not_run(
+                "there is no systemd (tests/run.sh packages installs it)",
+                false,
+            );
+            return None;
+        }
+        let users = fs::read_to_string("/etc/passwd").unwrap();
+        let entry: Vec<&str> = users
+            .lines()
+            .map(|line| line.split(':').collect::<Vec<_>>())
+            .find(|fields| fields[0] == NAME)
+            .unwrap();
+        let (uid, gid) = (entry[2].parse().unwrap(), entry[3].parse().unwrap());
+        let root = tempfile::Builder::new()
+            .prefix("sk")
+            .tempdir_in("/tmp")
+            .unwrap();
+        std::os::unix::fs::chown(root.path(), Some(uid), Some(gid)).unwrap();
+        let mut user = Self {
+            root,
+            uid,
+            gid,
+            manager: None,
+        };
+        user.boot();
+        Some(user)
+    }
+
+    pub fn home(&self) -> PathBuf {
+        self.root.path().to_owned()
+    }
+
+    /// Starts the manager, as a host does for a user who lingers
+    pub fn boot(&mut self) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("lib/user-manager.sh");
+        let log = self.root.path().join("manager.log");
+        let log = fs::File::options()
+            .append(true)
+            .create(true)
+            .open(log)
+            .unwrap();
+        let manager = Command::new("unshare")
+            .args(["--mount", "sh"])
+            .arg(script)
+            .args([self.uid.to_string(), self.gid.to_string(), NAME.to_owned()])
+            .arg(self.root.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.manager = Some(manager);
+        eventually("the user's manager runs", || {
+            let state = self.run("systemctl --user is-system-running");
+            matches!(state.stdout.trim(), "running" | "degraded")
+        });
+    }
+
+    /// The power fails: everything of the user ends at once
+    pub fn crash(&mut self) {
+        let Some(mut manager) = self.manager.take() else {
+            return;
+        };
+        let groups = groups(manager.id());
+        // the manager first, which would start things again
+        manager.kill().unwrap();
+        manager.wait().unwrap();
+        eventually("the user's processes are gone", || {
+            let left: Vec<i32> = groups.iter().flat_map(|group| processes(group)).collect();
+            for pid in &left {
+                if let Some(pid) = rustix::process::Pid::from_raw(*pid) {
+                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+                }
+            }
+            left.is_empty()
+        });
+        for group in groups {
+            eventually("the cgroup is gone", || remove(&group).is_ok());
+        }
+    }
+
+    /// A command line of words without quotes, run as the user, where the manager is
+    pub fn command(&self, line: &str) -> Command {
+        let manager = self.manager.as_ref().unwrap().id();
+        let mut words = line.split_whitespace();
+        let program = words.next().unwrap();
+        let mut command = Command::new("nsenter");
+        command
+            .args(["--target", &manager.to_string(), "--mount", "--"])
+            .args(["setpriv", "--reuid", &self.uid.to_string()])
+            .args(["--regid", &self.gid.to_string(), "--clear-groups"])
+            .args(["env", "-i", "PATH=/usr/bin:/bin", "SKUPPER_PLATFORM=linux"])
+            .arg(format!("HOME={}", self.root.path().display()))
+            .arg(format!("XDG_RUNTIME_DIR=/run/user/{}", self.uid))
+            .arg(if program == "skupper" {
+                binary().as_os_str()
+            } else {
+                program.as_ref()
+            })
+            .args(words)
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn run(&self, line: &str) -> Ended {
+        ended(line, self.command(line).output().unwrap())
+    }
+
+    #[track_caller]
+    pub fn ok(&self, line: &str) -> Ended {
+        let ended = self.run(line);
+        assert_eq!(ended.code, 0, "{ended:?}");
+        ended
+    }
+
+    /// Makes a site with ports that are free
+    #[track_caller]
+    pub fn init(&self, namespace: &str) -> Ended {
+        let _one_at_a_time = init_lock();
+        self.ok(&format!(
+            "skupper init -n {namespace} --ingress-host 127.0.0.1 --bind-port {} --bind-port-edge {}",
+            free_port(),
+            free_port()
+        ))
+    }
+
+    pub fn site_dir(&self, namespace: &str) -> PathBuf {
+        self.root
+            .path()
+            .join(".local/share/skupper/sites")
+            .join(namespace)
+    }
+
+    pub fn units_dir(&self) -> PathBuf {
+        self.root.path().join(".config/systemd/user")
+    }
+
+    /// Process id that holds a lock of the site, as the file says
+    pub fn holder(&self, namespace: &str, lock: &str) -> Option<i32> {
+        let file = self.site_dir(namespace).join("run").join(lock);
+        let text = fs::read_to_string(file).ok()?;
+        text.split_whitespace().next()?.parse().ok()
+    }
+
+    /// What the manager calls the unit: `active`, `failed`, …
+    pub fn state(&self, unit: &str) -> String {
+        self.run(&format!("systemctl --user is-active {unit}"))
+            .stdout
+            .trim()
+            .to_owned()
+    }
+}
+
+impl Drop for ManagedUser {
+    fn drop(&mut self) {
+        self.crash();
+    }
+}
+
+/// Cgroups that the script made
+fn groups(manager: u32) -> Vec<PathBuf> {
+    HIERARCHIES
+        .iter()
+        .map(|hierarchy| Path::new(hierarchy).join(format!("skupper-test-{manager}")))
+        .filter(|group| group.exists())
+        .collect()
+}
+
+fn processes(group: &Path) -> Vec<i32> {
+    let mut found: Vec<i32> = fs::read_to_string(group.join("cgroup.procs"))
+        .unwrap_or_default()
+        .lines()
+        .filter_map(|line| line.parse().ok())
+        .collect();
+    for child in children(group) {
+        found.extend(processes(&child));
+    }
+    found
+}
+
+fn remove(group: &Path) -> io::Result<()> {
+    for child in children(group) {
+        remove(&child)?;
+    }
+    match fs::remove_dir(group) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn children(group: &Path) -> Vec<PathBuf> {
+    fs::read_dir(group)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+        .collect()
+}
