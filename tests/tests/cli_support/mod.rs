@@ -196,6 +196,11 @@ impl User {
         found
     }
 
+    /// A program that the user can run
+    pub fn own_program(&self, path: &Path) {
+        give(path, self.uid, 0o700);
+    }
+
     /// A file owned by the user
     pub fn own(&self, path: &Path) {
         give(path, self.uid, 0o600);
