@@ -19,6 +19,7 @@ mod difference;
 mod error;
 mod log;
 mod parse;
+mod proxy;
 mod router;
 mod site;
 mod ssl_profile;
@@ -34,6 +35,7 @@ pub use self::{
     difference::{Changes, ConfigDiff},
     error::ConfigError,
     log::{LogEntity, LogSelector},
+    proxy::ProxyProfile,
     router::RouterEntity,
     site::SiteEntity,
     ssl_profile::SslProfile,
@@ -59,6 +61,8 @@ pub struct RouterConfig {
     pub router: RouterEntity,
     /// Certificates by purpose
     pub ssl_profiles: BTreeMap<String, SslProfile>,
+    /// Proxies of connectors
+    pub proxy_profiles: BTreeMap<String, ProxyProfile>,
     /// Where AMQP connections are accepted
     pub listeners: BTreeMap<String, Listener>,
     /// AMQP connections to make
@@ -90,6 +94,7 @@ impl RouterConfig {
         Self {
             router,
             ssl_profiles: BTreeMap::new(),
+            proxy_profiles: BTreeMap::new(),
             listeners: BTreeMap::new(),
             connectors: BTreeMap::new(),
             addresses: Vec::new(),
@@ -122,6 +127,11 @@ impl RouterConfig {
     /// Adds or replaces a TLS profile
     pub fn put_ssl_profile(&mut self, profile: SslProfile) {
         self.ssl_profiles.insert(profile.name.clone(), profile);
+    }
+
+    /// Adds or replaces a proxy profile
+    pub fn put_proxy_profile(&mut self, profile: ProxyProfile) {
+        self.proxy_profiles.insert(profile.name.clone(), profile);
     }
 
     /// Adds or replaces a listener

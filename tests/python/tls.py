@@ -32,6 +32,7 @@ def parse():
     parser.add_argument("--name", default="127.0.0.1")
     parser.add_argument("--alpn", default="")
     parser.add_argument("--tls12", action="store_true")
+    parser.add_argument("--resume", action="store_true", help="resume the last session")
     parser.add_argument("--abrupt", action="store_true", help="end without close_notify")
     return parser.parse_args()
 
@@ -72,7 +73,7 @@ class Tunnel:
                 self.outgoing,
                 server_side=server,
                 server_hostname=None if server else self.options.name,
-                session=None if server else self.session.get("last"),
+                session=self.session.get("last") if self.options.resume else None,
             )
             try:
                 if not server:

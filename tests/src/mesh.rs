@@ -8,7 +8,7 @@ use model::router_config::{
 use pki::{Authority, KeyKind, LeafRequest};
 
 use crate::{
-    environment::{free_port, scratch},
+    environment::{Family, free_port, scratch},
     process::TestRouter,
 };
 
@@ -214,9 +214,20 @@ impl Plan {
     /// # Panics
     /// When that does not happen in time.
     pub async fn start(self) -> Mesh {
+        self.start_as(&[]).await
+    }
+
+    /// As [`Self::start`], with C routers where a family is given.
+    ///
+    /// # Panics
+    /// When that does not happen in time.
+    pub async fn start_as(self, families: &[Option<Family>]) -> Mesh {
         let mut routers = Vec::new();
-        for config in self.configs {
-            routers.push(TestRouter::start(config).await);
+        for (index, config) in self.configs.into_iter().enumerate() {
+            routers.push(match families.get(index).copied().flatten() {
+                None => TestRouter::start(config).await,
+                Some(family) => TestRouter::start_c(family, config).await,
+            });
         }
         let mesh = Mesh {
             routers,

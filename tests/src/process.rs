@@ -34,6 +34,7 @@ pub struct TestRouter {
     /// Configuration, log, socket.
     folder: tempfile::TempDir,
     program: Program,
+    variables: Vec<(&'static str, String)>,
     endpoint: Endpoint,
     child: Child,
 }
@@ -58,7 +59,15 @@ impl TestRouter {
     /// # Panics
     /// When it cannot be started.
     pub async fn start(config: RouterConfig) -> Self {
-        let router = Self::spawn(config, Program::Ours);
+        Self::start_with(config, Vec::new()).await
+    }
+
+    /// As [`Self::start`], with variables in its environment.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub async fn start_with(config: RouterConfig, variables: Vec<(&'static str, String)>) -> Self {
+        let router = Self::spawn(config, Program::Ours, variables);
         router.answers().await;
         router
     }
@@ -68,7 +77,7 @@ impl TestRouter {
     /// # Panics
     /// When it cannot be started.
     pub async fn start_limited(config: RouterConfig, files: u64) -> Self {
-        let router = Self::spawn(config, Program::Limited(files));
+        let router = Self::spawn(config, Program::Limited(files), Vec::new());
         router.answers().await;
         router
     }
@@ -79,7 +88,7 @@ impl TestRouter {
     /// When the machine has none of that family, or it cannot be started.
     pub async fn start_c(family: Family, config: RouterConfig) -> Self {
         let (program, libraries) = family.program().expect("checked with `available`");
-        let router = Self::spawn(config, Program::C(program, libraries));
+        let router = Self::spawn(config, Program::C(program, libraries), Vec::new());
         router.answers().await;
         router
     }
@@ -89,10 +98,14 @@ impl TestRouter {
     /// # Panics
     /// When not even the process can be made.
     pub fn start_doomed(config: RouterConfig) -> Self {
-        Self::spawn(config, Program::Ours)
+        Self::spawn(config, Program::Ours, Vec::new())
     }
 
-    fn spawn(mut config: RouterConfig, program: Program) -> Self {
+    fn spawn(
+        mut config: RouterConfig,
+        program: Program,
+        variables: Vec<(&'static str, String)>,
+    ) -> Self {
         let folder = environment::scratch();
         let (endpoint, level) = match &program {
             Program::Ours | Program::Limited(_) => (
@@ -111,12 +124,13 @@ impl TestRouter {
         config.logs = vec![LogEntity::at_least("DEFAULT", level)];
         let file = folder.path().join("router.json");
         std::fs::write(&file, config.to_json()).expect("the configuration can be written");
-        let child = command(&program, folder.path());
+        let child = command(&program, &variables, folder.path());
         Self {
             id: config.router.id.clone(),
             config,
             folder,
             program,
+            variables,
             endpoint,
             child,
         }
@@ -135,7 +149,7 @@ impl TestRouter {
     /// When it does not come up again.
     pub async fn restart(&mut self) {
         self.kill().await;
-        self.child = command(&self.program, self.folder.path());
+        self.child = command(&self.program, &self.variables, self.folder.path());
         self.answers().await;
     }
 
@@ -360,7 +374,7 @@ impl Drop for TestRouter {
     }
 }
 
-fn command(program: &Program, folder: &Path) -> Child {
+fn command(program: &Program, variables: &[(&'static str, String)], folder: &Path) -> Child {
     let file = folder.join("router.json");
     let mut command = match program {
         Program::Ours => {
@@ -391,6 +405,7 @@ fn command(program: &Program, folder: &Path) -> Child {
         .expect("the log can be made");
     command
         .arg(file)
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a descriptor is free"))

@@ -2,13 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Output, Stdio},
     time::Duration,
 };
 
 use e2e::{
-    Backend, Certificates, Pattern, Plan, SOON, eventually,
+    Backend, Certificates, Family, Pattern, Plan, SOON, eventually,
     mesh::Mesh,
     rows,
     tcp::{connect, ends, over, round_trip, tcp_connector, tcp_listener},
@@ -42,19 +42,32 @@ struct Service {
 impl Service {
     /// Listener and connector to `server`, changed as wanted. Both routers have the profile.
     async fn new(server: u16, change: impl FnOnce(&mut TcpListener, &mut TcpConnector)) -> Self {
+        Self::of([None, None], server, change, |_| {}).await
+    }
+
+    /// As [`Self::new`], with C routers in places, and with the certificates of the connector's profile changed.
+    async fn of(
+        kinds: [Option<Family>; 2],
+        server: u16,
+        change: impl FnOnce(&mut TcpListener, &mut TcpConnector),
+        certify: impl Fn(&Path),
+    ) -> Self {
         let certificates = Certificates::of("services");
         let folder = certificates.issue("peer");
         let mut plan = Plan::routers(2).secured().chain();
         for config in &mut plan.configs {
             let folder = certificates.issue(&format!("service-of-{}", config.router.id));
             config.put_ssl_profile(SslProfile::in_directory(SERVICE, &folder));
+            if config.router.id == "r1" {
+                certify(&folder);
+            }
         }
         let (mut listener, port) = tcp_listener("l", ADDRESS);
         let mut connector = tcp_connector("c", ADDRESS, server);
         change(&mut listener, &mut connector);
         plan.configs[0].put_tcp_listener(listener);
         plan.configs[1].put_tcp_connector(connector);
-        let mesh = plan.start().await;
+        let mesh = plan.start_as(&kinds).await;
         mesh.routers[0].until_listening("l", true).await;
         Self {
             mesh,
@@ -136,15 +149,18 @@ async fn all_of(encapsulation: Encapsulation) {
     let Some(mut server) = Tunnel::server(backend.port, &server).await else {
         return;
     };
-    let service = Service::new(server.port, |listener, connector| {
-        both(listener, connector);
-        listener.encapsulation = encapsulation;
-    })
+    // The server is of another authority than the clients.
+    let known = &certificates;
+    let service = Service::of(
+        [None, None],
+        server.port,
+        |listener, connector| {
+            both(listener, connector);
+            listener.encapsulation = encapsulation;
+        },
+        |folder| known.replace("at-the-server", folder),
+    )
     .await;
-    // The server is of another authority, which the connector has to know.
-    let profile = &service.mesh.routers[1].config.ssl_profiles[SERVICE];
-    let known = profile.ca_cert_file.clone().unwrap();
-    std::fs::copy(certificates.issue("x").join("ca.crt"), known).unwrap();
     let client = Options {
         alpn: "h2",
         ..service.anonymous()
@@ -203,7 +219,7 @@ async fn the_sides_are_independent() {
     // TLS towards clients only, in both versions of it.
     let echo = Backend::new().echo();
     let service = Service::new(echo.port, |listener, _| secure(listener)).await;
-    for flags in [&[][..], &["--tls12"]] {
+    for flags in [&["--resume"][..], &["--resume", "--tls12"]] {
         let options = Options {
             flags,
             ..service.anonymous()
@@ -217,7 +233,7 @@ async fn the_sides_are_independent() {
         let version = client.handshake().await["version"].clone();
         assert_eq!(
             version,
-            if flags.is_empty() {
+            if flags.len() == 1 {
                 "TLSv1.3"
             } else {
                 "TLSv1.2"
@@ -584,4 +600,84 @@ async fn openssl_s_client_is_served() {
     .await;
     assert!(!output.status.success(), "{output:?}");
     greeting.abort();
+}
+
+/// TLS on both sides of a service between one of ours and a C router, which is at the server's side or at the clients'.
+async fn with_c_router(family: Family, serves: bool) {
+    if !family.available() {
+        return;
+    }
+    let backend = Backend::new();
+    let certificates = Certificates::of("servers");
+    let server = Options {
+        authority: Some(certificates.issue("server").join("ca.crt")),
+        certificate: Some(certificates.issue("server")),
+        alpn: "h2,http/1.1",
+        ..Options::default()
+    };
+    let Some(mut server) = Tunnel::server(backend.port, &server).await else {
+        return;
+    };
+    let kinds = if serves {
+        [None, Some(family)]
+    } else {
+        [Some(family), None]
+    };
+    let known = &certificates;
+    let service = Service::of(
+        kinds,
+        server.port,
+        |listener, connector| {
+            both(listener, connector);
+            listener.authenticate_peer = true;
+        },
+        |folder| known.replace("at-the-server", folder),
+    )
+    .await;
+    let client = Options {
+        alpn: "h2",
+        ..service.peer()
+    };
+    let mut client = Tunnel::client(service.port, &client).await.unwrap();
+    let (mut near, mut far) = tokio::join!(connect(client.port), backend.accept());
+    transfer(&mut near, &mut far, Pattern::new(1, 5_000_000)).await;
+    transfer(&mut far, &mut near, Pattern::new(2, 5_000_000)).await;
+    for tunnel in [&mut client, &mut server] {
+        assert_eq!(tunnel.handshake().await["alpn"], "h2");
+    }
+    let echo = backend.echo();
+    for seed in 0..10 {
+        let trip = round_trip(client.port, Pattern::new(seed, 300_000));
+        within("a round trip", LONG, trip).await.unwrap();
+    }
+    // Without a certificate nobody gets in.
+    let stranger = Tunnel::client(service.port, &service.anonymous())
+        .await
+        .unwrap();
+    over(&mut connect(stranger.port).await).await;
+    drop(server);
+    // The server is gone: the client sees its end at once.
+    let mut client = connect(client.port).await;
+    over(&mut client).await;
+    drop(echo);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_at_both_ends_with_a_2_7_router_at_the_clients() {
+    with_c_router(Family::V27, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_at_both_ends_with_a_2_7_router_at_the_server() {
+    with_c_router(Family::V27, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_at_both_ends_with_a_3_5_router_at_the_clients() {
+    with_c_router(Family::V35, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_at_both_ends_with_a_3_5_router_at_the_server() {
+    with_c_router(Family::V35, true).await;
 }

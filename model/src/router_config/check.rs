@@ -77,6 +77,14 @@ fn check_profiles(config: &RouterConfig) -> Result<(), ConfigError> {
             &format!("connector {:?}", connector.name),
             connector.ssl_profile.as_deref(),
         )?;
+        if let Some(name) = &connector.proxy_profile
+            && !config.proxy_profiles.contains_key(name)
+        {
+            return Err(ConfigError::UnknownProxy {
+                entity: format!("connector {:?}", connector.name),
+                profile: name.clone(),
+            });
+        }
     }
     for connector in config.tcp_connectors.values() {
         known_profile(

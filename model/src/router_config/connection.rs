@@ -190,6 +190,8 @@ pub struct Connector {
     pub ssl_profile: Option<String>,
     /// Whether the peer's certificate must name the host
     pub verify_hostname: bool,
+    /// Proxy to dial through; `None`: the one that the environment names for the host, if any
+    pub proxy_profile: Option<String>,
     /// Accepted, best first; empty: those that fit
     pub sasl_mechanisms: Vec<String>,
     /// For PLAIN
@@ -231,13 +233,6 @@ impl Connector {
         let name = attributes
             .filled("name")?
             .unwrap_or_else(|| format!("connector/{host}:{port}"));
-        if attributes.filled("proxyProfile")?.is_some() {
-            // Dialling without the proxy would be worse than not dialling.
-            return Err(ConfigError::NotSupported(format!(
-                "proxyProfile of {}",
-                attributes.label()
-            )));
-        }
         let default = Self::default_with_name(name);
         let connector = Self {
             host,
@@ -250,6 +245,7 @@ impl Connector {
             verify_hostname: attributes
                 .boolean("verifyHostname")?
                 .unwrap_or(default.verify_hostname),
+            proxy_profile: attributes.filled("proxyProfile")?,
             sasl_mechanisms: attributes.words("saslMechanisms")?,
             sasl_username: attributes.filled("saslUsername")?,
             sasl_password: attributes.filled("saslPassword")?.map(Sensitive::new),
@@ -290,6 +286,7 @@ impl Connector {
             cost: 1,
             ssl_profile: None,
             verify_hostname: true,
+            proxy_profile: None,
             sasl_mechanisms: Vec::new(),
             sasl_username: None,
             sasl_password: None,

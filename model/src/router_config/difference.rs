@@ -107,7 +107,7 @@ pub(super) fn difference(old: &RouterConfig, new: &RouterConfig) -> ConfigDiff {
             .then(|| Box::new((old.router.clone(), new.router.clone()))),
         ssl_profiles: Changes::of_maps(&old.ssl_profiles, &new.ssl_profiles),
         listeners: Changes::of_maps(&old.listeners, &new.listeners),
-        connectors: Changes::of_maps(&old.connectors, &new.connectors),
+        connectors: connectors(old, new),
         addresses: Changes::of_lists(&old.addresses, &new.addresses, |entity| {
             entity.matches.clone()
         }),
@@ -116,6 +116,22 @@ pub(super) fn difference(old: &RouterConfig, new: &RouterConfig) -> ConfigDiff {
         logs: Changes::of_lists(&old.logs, &new.logs, |entity| entity.module.clone()),
         site: (old.site != new.site).then(|| Box::new((old.site.clone(), new.site.clone()))),
     }
+}
+
+/// A connector whose proxy changes has to dial anew
+fn connectors(old: &RouterConfig, new: &RouterConfig) -> Changes<Connector> {
+    let mut changes = Changes::of_maps(&old.connectors, &new.connectors);
+    for (name, connector) in &new.connectors {
+        let Some(proxy) = &connector.proxy_profile else {
+            continue;
+        };
+        if old.connectors.get(name) == Some(connector)
+            && old.proxy_profiles.get(proxy) != new.proxy_profiles.get(proxy)
+        {
+            changes.changed.push((connector.clone(), connector.clone()));
+        }
+    }
+    changes
 }
 
 /// The rest of the network knows the router by these

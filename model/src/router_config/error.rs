@@ -58,6 +58,14 @@ pub enum ConfigError {
         /// The profile
         profile: String,
     },
+    /// A proxy profile that is not in the file
+    #[error("{entity} uses the proxyProfile {profile:?}, which is not defined")]
+    UnknownProxy {
+        /// Type and name
+        entity: String,
+        /// What it names
+        profile: String,
+    },
     /// A TLS profile without the files that its use needs
     #[error("{entity} uses the sslProfile {profile:?}, which has no {attribute}")]
     IncompleteProfile {

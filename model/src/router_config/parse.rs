@@ -5,19 +5,18 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::{
-    AddressEntity, ConfigError, Connector, Listener, LogEntity, Mode, Parsed, RouterConfig,
-    RouterEntity, SiteEntity, SslProfile, TcpConnector, TcpListener,
+    AddressEntity, ConfigError, Connector, Listener, LogEntity, Mode, Parsed, ProxyProfile,
+    RouterConfig, RouterEntity, SiteEntity, SslProfile, TcpConnector, TcpListener,
     attributes::{Attributes, camel_case},
 };
 
 /// Types that C routers know and this one does not
-const NOT_SUPPORTED: [&str; 7] = [
+const NOT_SUPPORTED: [&str; 6] = [
     "autoLink",
     "httpConnector",
     "httpListener",
     "listenerAddress",
     "policy",
-    "proxyProfile",
     "vhost",
 ];
 
@@ -38,6 +37,10 @@ pub(super) fn parse(text: &str) -> Result<Parsed, ConfigError> {
             "sslProfile" => {
                 let entity = SslProfile::read(&mut attributes)?;
                 put(&mut config.ssl_profiles, entity.name.clone(), entity)
+            }
+            "proxyProfile" => {
+                let entity = ProxyProfile::read(&mut attributes)?;
+                put(&mut config.proxy_profiles, entity.name.clone(), entity)
             }
             "listener" => {
                 let entity = Listener::read(&mut attributes)?;

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json, ser::PrettyFormatter};
 
 use super::{
     AddressEntity, AddressFamily, AddressMatch, Connector, Distribution, Listener, LogEntity,
-    RouterConfig, RouterEntity, Sensitive, SiteEntity, SslProfile, TcpConnector, TcpListener,
+    ProxyProfile, RouterConfig, RouterEntity, Sensitive, SiteEntity, SslProfile, TcpConnector,
+    TcpListener,
 };
 
 /// Indented as Skupper writes it; no final newline
@@ -18,6 +19,12 @@ pub(super) fn to_json(config: &RouterConfig) -> String {
             .ssl_profiles
             .values()
             .map(|entity| json!(["sslProfile", ssl_profile(entity)])),
+    );
+    entities.extend(
+        config
+            .proxy_profiles
+            .values()
+            .map(|entity| json!(["proxyProfile", proxy_profile(entity)])),
     );
     entities.extend(
         config
@@ -181,6 +188,17 @@ fn ssl_profile(entity: &SslProfile) -> Value {
         .into()
 }
 
+fn proxy_profile(entity: &ProxyProfile) -> Value {
+    Writer::default()
+        .always("name", entity.name.as_str())
+        .always("host", entity.host.as_str())
+        .always("port", entity.port.to_string())
+        .some("username", entity.username.as_deref())
+        .some("password", entity.password.as_ref().map(Sensitive::expose))
+        .0
+        .into()
+}
+
 fn listener(entity: &Listener) -> Value {
     let default = Listener::new("", 0);
     Writer::default()
@@ -241,6 +259,7 @@ fn connector(entity: &Connector) -> Value {
         .unless("cost", entity.cost, default.cost)
         .some("sslProfile", entity.ssl_profile.as_deref())
         .unless("verifyHostname", entity.verify_hostname, true)
+        .some("proxyProfile", entity.proxy_profile.as_deref())
         .words("saslMechanisms", &entity.sasl_mechanisms)
         .some("saslUsername", entity.sasl_username.as_deref())
         .some(

@@ -106,6 +106,7 @@ impl Applied {
             ));
         }
         self.profiles.replace(&new.ssl_profiles);
+        self.config.proxy_profiles.clone_from(&new.proxy_profiles);
         for connector in &difference.tcp_connectors.removed {
             self.remove_tcp_connector(connector, false);
         }
@@ -242,7 +243,11 @@ impl Applied {
             }
             Role::Normal | Role::Edge => 0,
         };
-        Connector::start(config, &self.shared, &self.profiles, data, &cancel);
+        let proxy = config
+            .proxy_profile
+            .as_ref()
+            .and_then(|name| self.config.proxy_profiles.get(name));
+        Connector::start(config, proxy, &self.shared, &self.profiles, data, &cancel);
     }
 
     fn disconnect(&mut self, name: &str) {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use amqp::engine::{ClientSasl, Connection, Password};
-use model::router_config::Connector as Config;
+use model::router_config::{Connector as Config, ProxyProfile};
 use rand::RngExt as _;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ use tracing::{debug, info, warn};
 use super::{
     driver::{self, Ended, Options},
     listener::{engine_config, role_of, with_large_frames},
+    proxy::{self, Proxy},
     tls::{self, Stream, TlsProfiles},
 };
 use crate::{
@@ -44,14 +45,19 @@ pub struct Connector {
     config: Config,
     shared: Arc<Shared>,
     profiles: Arc<TlsProfiles>,
+    /// Of the configuration; otherwise the environment decides.
+    proxy: Option<Proxy>,
+    environment: proxy::Environment,
     /// Correlates the connections of this connector.
     group: Option<String>,
 }
 
 impl Connector {
     /// Starts a connector's connections; they end with `cancel`. `data` data connections are made on as many workers.
+    /// `proxy` is the connector's profile.
     pub fn start(
         config: Config,
+        proxy: Option<&ProxyProfile>,
         shared: &Arc<Shared>,
         profiles: &Arc<TlsProfiles>,
         data: u32,
@@ -68,6 +74,8 @@ impl Connector {
             config,
             shared: shared.clone(),
             profiles: profiles.clone(),
+            proxy: proxy.map(Proxy::of_profile),
+            environment: proxy::Environment::of_process(),
         });
         let workers = shared.workers.len();
         let spawn = |index: usize, role| {
@@ -185,11 +193,25 @@ impl Connector {
 
     async fn connect(&self) -> Result<Stream, String> {
         let host = self.config.host.trim_matches(['[', ']']);
-        let tcp = match host.parse() {
-            Ok(ip) => TcpStream::connect(SocketAddr::new(ip, self.config.port)).await,
-            Err(_) => TcpStream::connect((host, self.config.port)).await,
+        let proxy = match &self.proxy {
+            Some(proxy) => Some(proxy.clone()),
+            None => self
+                .environment
+                .proxy_for(host, self.config.port)
+                .map_err(|error| error.to_string())?,
         };
-        let tcp = tcp.map_err(|error| format!("cannot connect to {}: {error}", self.target()))?;
+        let tcp = match (proxy, host.parse()) {
+            (Some(proxy), _) => proxy
+                .connect(host, self.config.port)
+                .await
+                .map_err(|error| error.to_string())?,
+            (None, Ok(ip)) => TcpStream::connect(SocketAddr::new(ip, self.config.port))
+                .await
+                .map_err(|error| format!("cannot connect to {}: {error}", self.target()))?,
+            (None, Err(_)) => TcpStream::connect((host, self.config.port))
+                .await
+                .map_err(|error| format!("cannot connect to {}: {error}", self.target()))?,
+        };
         let _ = tcp.set_nodelay(true);
         let Some(profile) = &self.config.ssl_profile else {
             return Ok(Stream::Plain(tcp));

@@ -6,4 +6,5 @@ pub mod driver;
 pub(crate) mod handshakes;
 pub mod http;
 pub mod listener;
+pub(crate) mod proxy;
 pub mod tls;

@@ -94,3 +94,23 @@ fn another_id_or_mode_needs_a_restart() {
     assert_eq!(difference.router.as_ref().unwrap().1, slower.router);
     assert!(!difference.is_empty());
 }
+
+#[test]
+fn a_connector_dials_anew_when_its_proxy_changes() {
+    let mut old = initial();
+    let mut profile = ProxyProfile::new("p", "proxy.example", 3128);
+    profile.username = Some("u".to_owned());
+    profile.password = Some(Sensitive::new("secret"));
+    old.put_proxy_profile(profile);
+    let mut through = Connector::new("through", "hub", 55671);
+    through.proxy_profile = Some("p".to_owned());
+    old.put_connector(through.clone());
+    old.put_connector(Connector::new("direct", "hub", 55671));
+    assert_eq!(RouterConfig::parse(&old.to_json()).unwrap().config, old);
+    let mut new = old.clone();
+    new.put_proxy_profile(ProxyProfile::new("p", "other.example", 3128));
+    let difference = RouterConfig::difference(&old, &new);
+    assert_eq!(difference.connectors.changed, [(through.clone(), through)]);
+    assert!(difference.connectors.added.is_empty() && difference.connectors.removed.is_empty());
+    assert!(!format!("{old:?}").contains("secret"));
+}

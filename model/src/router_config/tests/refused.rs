@@ -34,7 +34,6 @@ fn unknown_and_unsupported_entities() {
         "policy",
         "vhost",
         "listenerAddress",
-        "proxyProfile",
     ] {
         assert_eq!(
             refusal(&format!(r#"["{kind}", {{"name": "x"}}]"#)),
@@ -58,11 +57,6 @@ fn unknown_and_unsupported_entities() {
             format!("role {role:?} of listener \"l\" is not supported yet")
         );
     }
-    let error = refusal(r#"["connector", {"name": "c", "proxyProfile": "p"}]"#);
-    assert_eq!(
-        error,
-        "proxyProfile of connector \"c\" is not supported yet"
-    );
     let error = refusal(
         r#"["tcpListener", {"name": "t", "port": 1, "address": "a", "multiAddressStrategy": "priority"}]"#,
     );
@@ -308,4 +302,28 @@ fn one_socket_for_one_listener() {
         .unwrap();
     parse(r#"["listener", {"name": "a", "host": "127.0.0.1", "port": 80}], ["listener", {"name": "b", "host": "::1", "port": 80}]"#)
         .unwrap();
+}
+
+#[test]
+fn proxies_that_are_not_whole() {
+    for (entity, expected) in [
+        (
+            r#"["connector", {"name": "c", "proxyProfile": "p"}]"#,
+            "connector \"c\" uses the proxyProfile \"p\", which is not defined",
+        ),
+        (
+            r#"["proxyProfile", {"name": "p", "host": "h"}]"#,
+            "proxyProfile \"p\" has no port",
+        ),
+        (
+            r#"["proxyProfile", {"name": "p", "port": 3128}]"#,
+            "proxyProfile \"p\" has no host",
+        ),
+        (
+            r#"["proxyProfile", {"name": "p", "host": "h", "port": 1, "password": "secret"}]"#,
+            "proxyProfile \"p\" has no username",
+        ),
+    ] {
+        assert_eq!(refusal(entity), expected);
+    }
 }

@@ -160,7 +160,8 @@ prop_compose! {
     ) -> Connector {
         let (sasl_username, sasl_password) = user.unzip();
         Connector {
-            name, host, port, role: Role::Normal, cost, ssl_profile: None, verify_hostname, sasl_mechanisms: mechanisms,
+            name, host, port, role: Role::Normal, cost, ssl_profile: None, verify_hostname,
+            proxy_profile: None, sasl_mechanisms: mechanisms,
             sasl_username, sasl_password: sasl_password.map(Sensitive::new), max_frame_size: frame,
             max_sessions: sessions, max_session_frames: frames, idle_timeout: idle, link_capacity: credit,
             strip_annotations: strip, socket_address_family: family,

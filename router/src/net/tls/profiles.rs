@@ -322,11 +322,20 @@ impl Loaded {
     }
 }
 
+/// Files of a profile. Each attribute may name a directory instead, with the files that Kubernetes secrets and v2 sites
+/// have in it.
 fn files(settings: &SslProfile) -> CredentialFiles {
+    let file = |path: &Option<PathBuf>, name: &str| {
+        let path = path.as_ref()?;
+        Some(match path.is_dir() {
+            true => path.join(name),
+            false => path.clone(),
+        })
+    };
     CredentialFiles {
-        certificate: settings.cert_file.clone(),
-        key: settings.private_key_file.clone(),
-        authority: settings.ca_cert_file.clone(),
+        certificate: file(&settings.cert_file, "tls.crt"),
+        key: file(&settings.private_key_file, "tls.key"),
+        authority: file(&settings.ca_cert_file, "ca.crt"),
     }
 }
 

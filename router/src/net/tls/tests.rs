@@ -489,6 +489,33 @@ fn a_new_authority_takes_effect() {
 }
 
 #[test]
+fn a_directory_stands_for_the_files_in_it() {
+    let authority = Authority::new("one");
+    authority.issue(&leaf("tls", &["router.example"]));
+    let directory = Some(authority.directory.path().to_owned());
+    let settings = SslProfile {
+        cert_file: directory.clone(),
+        private_key_file: directory.clone(),
+        ca_cert_file: directory.clone(),
+        ..SslProfile::new("p")
+    };
+    let profiles = profiles([("p", settings)]);
+    let connect = || {
+        handshake(
+            profiles.client_config("p", true).unwrap(),
+            profiles.server_config("p", true).unwrap(),
+            "router.example",
+        )
+        .unwrap()
+    };
+    let before = presented(&connect().0);
+    assert_eq!(profiles.directories().first(), directory.as_ref());
+    authority.issue(&leaf("tls", &["router.example"]));
+    assert_eq!(profiles.refresh().len(), 1);
+    assert!(before != presented(&connect().0));
+}
+
+#[test]
 fn a_new_configuration_replaces_only_what_changed() {
     let (authority, profiles) = usual();
     let before = profiles.server_config("server", false).unwrap();
