@@ -3,8 +3,10 @@
 //! Removing only goes forward: each part is harmless when it is done already, and an interrupted `delete` is
 //! finished by the next command. Containers and networks are recognised by their labels, never by name alone.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use model::name::SiteName;
@@ -69,7 +71,7 @@ pub async fn delete(ctx: &Context, force: bool) -> Result<DeleteReport, SiteErro
     let empty = containers.iter().all(|(_, found)| found.is_empty()) && is_empty_site(&paths);
     if empty {
         // at most the lock of a command that was killed before it did anything
-        remove(&paths.root())?;
+        remove(&paths.root()).await?;
         recover::remove_empty_home(&ctx.paths);
         return Ok(DeleteReport::NotFound);
     }
@@ -282,7 +284,7 @@ fn begin_journal(ctx: &Context, paths: &SitePaths, remains: &Remains) -> Result<
     match Journal::begin(&paths.journal(), &header) {
         Ok(_) => Ok(()),
         // a full disk is a reason to delete a site; only finishing after a crash is lost
-        Err(error) if error.kind() == std::io::ErrorKind::StorageFull => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
         Err(error) => Err(SiteError::io("journal")(error)),
     }
 }
@@ -311,7 +313,7 @@ async fn carry_out(
     if errors.is_empty() {
         ctx.progress.step("remove the site's files");
         for path in [paths.socket_dir(), paths.root()] {
-            note(&mut errors, remove(&path));
+            note(&mut errors, remove(&path).await);
         }
     }
     if errors.is_empty() {
@@ -425,8 +427,22 @@ async fn remove_image(
     }
 }
 
-fn remove(path: &Path) -> Result<(), SiteError> {
-    recover::remove_path(path).map_err(SiteError::io(format!("remove {}", path.display())))
+/// Goes on while others still put files there: a command that waits for our lock, a router that ends.
+async fn remove(path: &Path) -> Result<(), SiteError> {
+    const TRIES: usize = 40;
+    const STEP: Duration = Duration::from_millis(50);
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match recover::remove_path(path) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries < TRIES => {
+                tokio::time::sleep(STEP).await;
+            }
+            outcome => {
+                return outcome.map_err(SiteError::io(format!("remove {}", path.display())));
+            }
+        }
+    }
 }
 
 fn note(errors: &mut Vec<String>, outcome: Result<(), SiteError>) {

@@ -147,6 +147,8 @@ pub enum SiteError {
     },
     #[error("{}", .0.join("; "))]
     Several(Vec<String>),
+    #[error("{what}: the file system is full")]
+    Full { what: String },
     #[error("{what}: {source}")]
     Io { what: String, source: io::Error },
 }
@@ -161,7 +163,10 @@ impl SiteError {
 
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
-        move |source| Self::Io { what, source }
+        move |source: io::Error| match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { what },
+            _ => Self::Io { what, source },
+        }
     }
 
     /// The error itself, without the report of what was undone.
@@ -172,10 +177,25 @@ impl SiteError {
         }
     }
 
+    /// No space or quota left for a file of the site.
+    fn is_full(&self) -> bool {
+        match self {
+            Self::Full { .. } => true,
+            Self::State { source, .. } => matches!(
+                source.downcast_ref(),
+                Some(model::store::StoreError::Full { .. })
+            ),
+            _ => false,
+        }
+    }
+
     /// What the user can do about it, as lines; empty when the message says it all.
     pub fn remedy(&self) -> Vec<String> {
         match self {
             Self::Busy { .. } => vec!["wait for the other command to end, then try again".to_owned()],
+            error if error.is_full() => {
+                vec!["free some space there, then run the command again".to_owned()]
+            }
             Self::NotEnabled { .. } => vec!["make a site with: skupper init".to_owned()],
             Self::AlreadyInitialized { .. } => {
                 vec!["remove it with: skupper delete; or make another with: skupper init -n NAME".to_owned()]

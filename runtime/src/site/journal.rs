@@ -91,8 +91,14 @@ impl Journal {
             path: path.to_owned(),
             undos: Vec::new(),
         };
-        journal.line(header)?;
-        Ok(journal)
+        match journal.line(header) {
+            Ok(()) => Ok(journal),
+            Err(error) => {
+                // nothing has begun; on a full disk even an empty journal would stay
+                let _ = remove(path);
+                Err(error)
+            }
+        }
     }
 
     /// Records how to undo a step that is about to begin.
