@@ -3,6 +3,7 @@
 //! Modules are those of C routers; each covers some tracing targets of this crate. What a module does not say, `DEFAULT`
 //! says.
 
+mod journal;
 mod modules;
 mod output;
 
@@ -24,12 +25,13 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use self::{modules::Settings, output::Output};
+use self::{journal::Journal, modules::Settings, output::Output};
 
 /// How events are written.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Format {
-    /// `<RFC 3339 time> <MODULE> (<level>) <message> <key>=<value>…`, one line per event.
+    /// `<RFC 3339 time> <MODULE> (<level>) <message> <key>=<value>…`, one line per event. What goes to the journal of
+    /// systemd has its priority in front (sd-daemon(3)) and no time, which the journal has itself.
     #[default]
     Text,
     /// One JSON object per line; always with time, target and spans.
@@ -82,7 +84,12 @@ fn subscriber(
         .with_ansi(false)
         .with_writer(Outputs(settings.clone()));
     let layer = match format {
-        Format::Text => layer.event_format(Line(settings.clone())).boxed(),
+        Format::Text => layer
+            .event_format(Line {
+                settings: settings.clone(),
+                journal: Journal::of_process(),
+            })
+            .boxed(),
         Format::Json => layer.json().boxed(),
     };
     let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter));
@@ -143,7 +150,10 @@ impl MakeWriter<'_> for Outputs {
 }
 
 /// The text form of an event.
-struct Line(Arc<ArcSwap<Settings>>);
+struct Line {
+    settings: Arc<ArcSwap<Settings>>,
+    journal: Journal,
+}
 
 impl<S, N> FormatEvent<S, N> for Line
 where
@@ -157,9 +167,11 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let meta = event.metadata();
-        let settings = self.0.load();
+        let settings = self.settings.load();
         let rule = settings.rule(meta.target());
-        if rule.timestamp {
+        if self.journal.reads(&rule.output) {
+            write!(writer, "<{}>", journal::priority(*meta.level()))?;
+        } else if rule.timestamp {
             SystemTime.format_time(&mut writer)?;
             writer.write_char(' ')?;
         }

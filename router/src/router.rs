@@ -45,6 +45,8 @@ pub struct RouterOptions {
     pub check: bool,
     /// File to hold locked for the life of the process: others learn by it that the router runs.
     pub lock: Option<PathBuf>,
+    /// How the log is written.
+    pub log_format: logging::Format,
 }
 
 /// Why a router did not start or ended.
@@ -68,7 +70,7 @@ pub enum RouterError {
 pub fn run(options: &RouterOptions, ready: impl FnOnce()) -> Result<(), RouterError> {
     let parsed = config::load(&options.config)?;
     let profiles = Arc::new(TlsProfiles::new(&parsed.config.ssl_profiles));
-    let log = logging::init(&parsed.config.logs, logging::Format::Text);
+    let log = logging::init(&parsed.config.logs, options.log_format);
     for warning in &parsed.warnings {
         warn!(target: "router::config", "{warning}");
     }
@@ -179,7 +181,14 @@ async fn serve(
             _ = interrupt.recv() => break,
         }
     }
-    drain(&shared, &applied).await;
+    tokio::select! {
+        () = drain(&shared, &applied) => {}
+        _ = terminate.recv() => warn!(target: "router", "told twice: flows are broken off"),
+        _ = interrupt.recv() => warn!(target: "router", "told twice: flows are broken off"),
+    }
+    applied.close_connections();
+    // Closes are on their way; peers that do not answer are not waited for.
+    tokio::time::sleep(Duration::from_millis(100)).await;
     cancel.cancel();
     let _ = control.await;
     info!(target: "router", "router ends");
@@ -239,9 +248,6 @@ async fn drain(shared: &Shared, applied: &Applied) {
     {
         warn!(target: "router", flows = shared.flows.len(), "flows that did not end in time are broken off");
     }
-    applied.close_connections();
-    // Closes are on their way; peers that do not answer are not waited for.
-    tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
 /// Takes the lock; whoever only asks whether it is held, holds it for a moment.

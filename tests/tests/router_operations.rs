@@ -496,3 +496,78 @@ async fn a_killed_router_ends_flows_at_once_and_service_resumes() {
     running.mesh.converged().await;
     works(running.port).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_router_that_is_told_twice_to_end_does_so_at_once() {
+    let backend = Backend::new();
+    let mut plan = Plan::routers(2).chain();
+    let (listener, port) = tcp_listener("l", ADDRESS);
+    plan.configs[0].put_tcp_listener(listener);
+    plan.configs[1].put_tcp_connector(tcp_connector("c", ADDRESS, backend.port));
+    let mut mesh = plan.start().await;
+    let (mut client, _server) = tokio::join!(connect(port), backend.accept());
+    mesh.routers[0].signal(Signal::TERM);
+    refused(port).await;
+    let told = Instant::now();
+    mesh.routers[0].signal(Signal::TERM);
+    over(&mut client).await;
+    let status = mesh.routers[0].ended(Duration::from_secs(3)).await.unwrap();
+    assert!(status.success(), "{status}");
+    let took = told.elapsed();
+    assert!(took < Duration::from_secs(3), "ended after {took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_is_text_or_json_and_tells_the_journal_its_priorities() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let folder = e2e::scratch();
+    let file = folder.path().join("router.json");
+    let text = r#"[["router",{"id":"r0","mode":"interior","colour":"blue"}]]"#;
+    std::fs::write(&file, text).unwrap();
+    let log = folder.path().join("log");
+    let line = async |arguments: &[&str], variables: &[(&str, &str)]| {
+        let output = std::fs::File::create(&log).unwrap();
+        let facts = output.metadata().unwrap();
+        let mut command = Command::new(environment::skupper());
+        command
+            .args(["router", "--check", "--config"])
+            .arg(&file)
+            .args(arguments)
+            .env_remove("JOURNAL_STREAM")
+            .stderr(output);
+        for (name, value) in variables {
+            let stream = format!("{}:{}", facts.dev(), facts.ino());
+            command.env(name, value.replace("STDERR", &stream));
+        }
+        let status = command.status().await.unwrap();
+        assert!(status.success(), "{status}");
+        std::fs::read_to_string(&log).unwrap()
+    };
+    let plain = line(&[], &[]).await;
+    let (time, rest) = plain.split_once(' ').unwrap();
+    assert!(time.starts_with("20") && time.ends_with('Z'), "{plain}");
+    assert!(
+        rest.starts_with("CONN_MGR (warning) ") && rest.contains("colour"),
+        "{plain}"
+    );
+    let journal = line(&[], &[("JOURNAL_STREAM", "STDERR")]).await;
+    assert!(journal.starts_with("<4>CONN_MGR (warning) "), "{journal}");
+    // A stream of something else, as after a redirection.
+    let redirected = line(&[], &[("JOURNAL_STREAM", "1:2")]).await;
+    assert!(redirected.starts_with("20"), "{redirected}");
+    for (arguments, variables) in [
+        (&["--log-format", "json"][..], &[][..]),
+        (
+            &[],
+            &[("SKUPPER_LOG_FORMAT", "json"), ("JOURNAL_STREAM", "STDERR")],
+        ),
+    ] {
+        let json = line(arguments, variables).await;
+        let event: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(
+            (&event["level"], &event["target"]),
+            (&"WARN".into(), &"router::config".into())
+        );
+    }
+}

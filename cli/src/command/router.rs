@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
-use router::RouterOptions;
+use clap::{Args, ValueEnum};
+use router::{RouterOptions, logging::Format};
 
 use crate::args::cobra;
 use crate::error::CommandError;
@@ -20,8 +20,23 @@ pub(crate) struct Arguments {
     /// File to hold locked while the router runs
     #[arg(long, value_name = "string")]
     lock: Option<PathBuf>,
+    /// How the log is written
+    #[arg(
+        long,
+        value_name = "string",
+        env = "SKUPPER_LOG_FORMAT",
+        default_value = "text"
+    )]
+    log_format: LogFormat,
     #[arg(hide = true)]
     words: Vec<String>,
+}
+
+/// Forms of the log
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
 }
 
 /// Returns when the router was asked to stop and is drained
@@ -34,6 +49,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         config,
         check: arguments.check,
         lock: arguments.lock.clone(),
+        log_format: match arguments.log_format {
+            LogFormat::Text => Format::Text,
+            LogFormat::Json => Format::Json,
+        },
     };
     router::run(&options, supervisor::tell_ready).map_err(CommandError::failed)
 }

@@ -19,7 +19,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{
-    driver::{self, FRAME_SIZE, LARGE_FRAME_SIZE, Options},
+    complaints::Complaints,
+    driver::{self, Ended, FRAME_SIZE, LARGE_FRAME_SIZE, Options},
+    handshakes::{Handshakes, Place, Unfinished},
     tls::{self, Stream, TlsProfiles},
 };
 use crate::{
@@ -27,8 +29,6 @@ use crate::{
     core::shared::{ConnectionFacts, ConnectionId, ConnectionRole, Shared},
 };
 
-/// TLS and SASL have to be over by then.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after an accept that failed for want of resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const BACKLOG: i32 = 512;
@@ -132,6 +132,8 @@ impl Listener {
     ) {
         info!(target: "router::server", listener = %self.config.name, addresses = ?self.addresses(), "listening");
         let config = Arc::new(self.config);
+        let handshakes = Arc::new(Handshakes::default());
+        let complaints = Arc::new(Complaints::default());
         loop {
             let accept = std::future::poll_fn(|cx| match &self.sockets {
                 Sockets::Tcp(sockets) => sockets
@@ -150,7 +152,17 @@ impl Listener {
             };
             match accepted {
                 Ok(accepted) => {
+                    // Who may connect to the Unix socket is this router's own user.
+                    let place = match &accepted {
+                        Accepted::Unix(_) => None,
+                        Accepted::Tcp(_) => tokio::select! {
+                            place = handshakes.enter() => Some(place),
+                            () = stop.cancelled() => break,
+                        },
+                    };
                     let serve = Serve {
+                        place,
+                        complaints: complaints.clone(),
                         shared: shared.clone(),
                         profiles: profiles.clone(),
                         config: config.clone(),
@@ -175,6 +187,9 @@ struct Serve {
     profiles: Arc<TlsProfiles>,
     config: Arc<Config>,
     cancel: CancellationToken,
+    /// Held until the connection is open.
+    place: Option<Place>,
+    complaints: Arc<Complaints>,
 }
 
 impl Serve {
@@ -214,14 +229,27 @@ impl Serve {
             .peer_addr()
             .map(|peer| peer.to_string())
             .unwrap_or_default();
-        let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.secure(socket)).await;
+        let stream = match &self.place {
+            Some(place) => place.within(self.secure(socket)).await,
+            None => Ok(self.secure(socket).await),
+        };
         match stream {
             Ok(Ok(stream)) => self.drive(stream, peer).await,
-            Ok(Err(error)) => {
-                warn!(target: "router::server", listener = %self.config.name, %peer, %error, "connection refused");
+            Ok(Err(error)) => self.refused(&peer, &error.reason()),
+            Err(unfinished) => self.refused(&peer, &unfinished.to_string()),
+        }
+    }
+
+    /// Counts a peer that never opened its connection, and logs it unless that was said of another one lately.
+    fn refused(&self, peer: &str, reason: &str) {
+        self.shared.counters.handshake_failed();
+        let listener = &self.config.name;
+        match self.complaints.due(reason) {
+            Some(silent) => {
+                warn!(target: "router::server", %listener, %peer, %reason, silent, "connection refused");
             }
-            Err(_) => {
-                debug!(target: "router::server", listener = %self.config.name, %peer, "handshake timed out");
+            None => {
+                debug!(target: "router::server", %listener, %peer, %reason, "connection refused");
             }
         }
     }
@@ -247,7 +275,7 @@ impl Serve {
             .any(|mechanism| mechanism == "EXTERNAL")
     }
 
-    async fn drive(self, stream: Stream, peer: String) {
+    async fn drive(mut self, stream: Stream, peer: String) {
         let role = role_of(self.config.role);
         let facts = stream.tls_facts();
         let external = facts.as_ref().and_then(|facts| facts.peer.clone());
@@ -288,18 +316,45 @@ impl Serve {
             Instant::now(),
         );
         let engine = with_large_frames(engine, role);
-        let ended = driver::run(
-            self.shared,
+        let opened = CancellationToken::new();
+        let running = driver::run(
+            self.shared.clone(),
             id,
             stream,
             engine,
             options,
-            self.cancel,
-            |_| {},
-        )
-        .await;
-        debug!(target: "router::server", listener = %self.config.name, %peer, reason = %ended, "connection ended");
+            self.cancel.clone(),
+            |_| opened.cancel(),
+        );
+        let place = self.place.take();
+        let ended = tokio::select! {
+            ended = running => ended,
+            unfinished = not_opened(place, &opened) => {
+                return self.refused(&peer, &unfinished.to_string());
+            }
+        };
+        match ended {
+            Ended::Cancelled => {}
+            Ended::Io(error) if !opened.is_cancelled() => {
+                self.refused(&peer, &tls::explain_io(&error));
+            }
+            ended if !opened.is_cancelled() => self.refused(&peer, &ended.to_string()),
+            ended => {
+                debug!(target: "router::server", listener = %self.config.name, %peer, reason = %ended, "connection ended");
+            }
+        }
     }
+}
+
+/// Waits for the reason why a connection that is not open in time has to end; for ever if it is.
+async fn not_opened(place: Option<Place>, opened: &CancellationToken) -> Unfinished {
+    if let Some(place) = place {
+        tokio::select! {
+            () = opened.cancelled() => drop(place),
+            unfinished = place.over() => return unfinished,
+        }
+    }
+    std::future::pending().await
 }
 
 /// Engine parameters of a connection.

@@ -110,3 +110,13 @@ pub enum TlsError {
         source: io::Error,
     },
 }
+
+impl TlsError {
+    /// The reason without the peer's address: the same for all peers that fail alike.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Handshake { reason, .. } => reason.clone(),
+            other => other.to_string(),
+        }
+    }
+}

@@ -37,7 +37,7 @@ impl TlsFailure {
     /// The reason without the peer's address: the same for all peers that fail alike.
     fn reason(&self) -> String {
         match self {
-            Self::Tls(TlsError::Handshake { reason, .. }) => reason.clone(),
+            Self::Tls(error) => error.reason(),
             other => other.to_string(),
         }
     }

@@ -31,7 +31,8 @@ pub(in crate::net) struct Authority {
 struct Leaf<'a> {
     file: &'a str,
     hosts: &'a [&'a str],
-    expired: bool,
+    /// First of January of the first year and of the one after the last; none: for ever.
+    years: Option<(i32, i32)>,
 }
 
 impl Authority {
@@ -74,9 +75,9 @@ impl Authority {
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
-        if leaf.expired {
-            params.not_before = date_time_ymd(2020, 1, 1);
-            params.not_after = date_time_ymd(2021, 1, 1);
+        if let Some((from, to)) = leaf.years {
+            params.not_before = date_time_ymd(from, 1, 1);
+            params.not_after = date_time_ymd(to, 1, 1);
         }
         let certificate = params.signed_by(key, &self.issuer).unwrap();
         fs::write(self.path(&format!("{}.crt", leaf.file)), certificate.pem()).unwrap();
@@ -102,7 +103,7 @@ fn leaf<'a>(file: &'a str, hosts: &'a [&'a str]) -> Leaf<'a> {
     Leaf {
         file,
         hosts,
-        expired: false,
+        years: None,
     }
 }
 
@@ -267,35 +268,41 @@ fn certificates_of_another_authority_are_refused_on_both_sides() {
 }
 
 #[test]
-fn expired_certificates_are_refused_whatever_the_name() {
+fn certificates_are_refused_before_and_after_their_time_whatever_the_name() {
     let authority = Authority::new("one");
-    authority.issue(&Leaf {
-        file: "old",
-        hosts: &["router.example"],
-        expired: true,
-    });
     authority.issue(&leaf("new", &["router.example"]));
-    let profiles = profiles([
-        ("old", authority.profile("old")),
-        ("new", authority.profile("new")),
-    ]);
-    for verify_hostname in [true, false] {
+    for (file, years, expected) in [
+        ("old", (2020, 2021), "the peer's certificate has expired"),
+        (
+            "early",
+            (2090, 2091),
+            "the peer's certificate is not valid yet; are both clocks right?",
+        ),
+    ] {
+        authority.issue(&Leaf {
+            file,
+            hosts: &["router.example"],
+            years: Some(years),
+        });
+        let profiles = profiles([
+            ("bad", authority.profile(file)),
+            ("new", authority.profile("new")),
+        ]);
+        for verify_hostname in [true, false] {
+            let (side, reason) = refusal(
+                profiles.client_config("new", verify_hostname).unwrap(),
+                profiles.server_config("bad", false).unwrap(),
+                "router.example",
+            );
+            assert_eq!((side, reason.as_str()), ("client", expected));
+        }
         let (side, reason) = refusal(
-            profiles.client_config("new", verify_hostname).unwrap(),
-            profiles.server_config("old", false).unwrap(),
+            profiles.client_config("bad", true).unwrap(),
+            profiles.server_config("new", true).unwrap(),
             "router.example",
         );
-        assert_eq!(
-            (side, reason.as_str()),
-            ("client", "the peer's certificate has expired")
-        );
+        assert_eq!((side, reason.as_str()), ("server", expected));
     }
-    let (side, _) = refusal(
-        profiles.client_config("old", true).unwrap(),
-        profiles.server_config("new", true).unwrap(),
-        "router.example",
-    );
-    assert_eq!(side, "server");
 }
 
 #[test]

@@ -1,0 +1,478 @@
+//! Peers that mean harm, or are broken: contained, counted, logged once, and no trouble for the others.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::{net::Ipv4Addr, time::Duration};
+
+use amqp::{
+    Symbol, Value,
+    performative::{Attach, Begin, Open, Performative, Role as LinkRole, Source, Target},
+};
+use e2e::{
+    Backend, Certificates, Plan, SOON, TestRouter, eventually,
+    mesh::{self, Mesh, connector, edge, listener, secure_connector, secure_listener},
+    rows,
+    tcp::{Echo, connect, over, tcp_connector, tcp_listener, works},
+    within,
+};
+use model::router_config::{Listener, Role};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+const ADDRESS: &str = "service:80";
+const AMQP: &[u8] = b"AMQP\x00\x01\x00\x00";
+const SASL: &[u8] = b"AMQP\x03\x01\x00\x00";
+/// sasl-init with the mechanism ANONYMOUS.
+const ANONYMOUS: &[u8] =
+    b"\x00\x00\x00\x19\x02\x01\x00\x00\x00\x53\x41\xc0\x0c\x01\xa3\x09ANONYMOUS";
+/// A peer that is not through by then is ended (10 s), and the machine has other things to do.
+const LIMIT: Duration = Duration::from_secs(25);
+
+/// Two linked routers and a flow that has to outlive everything; the second one is what is attacked.
+struct Attacked {
+    mesh: Mesh,
+    port: u16,
+    flow: TcpStream,
+    _echo: Echo,
+    /// Port of a listener for clients in the clear.
+    clients: u16,
+    /// Port of a listener for routers in the clear.
+    routers: u16,
+    /// Port of a listener for edges, secured as the link is.
+    edges: u16,
+    metrics: u16,
+}
+
+impl Attacked {
+    async fn new() -> Self {
+        let mut plan = Plan::routers(2).secured().chain();
+        let echo = Backend::new().echo();
+        let (tcp, port) = tcp_listener("l", ADDRESS);
+        plan.configs[0].put_tcp_listener(tcp);
+        plan.configs[1].put_tcp_connector(tcp_connector("c", ADDRESS, echo.port));
+        let (plain, clients) = listener("clients", Role::Normal);
+        let (other, routers) = listener("routers", Role::InterRouter);
+        let (edges, edge_port) = listener("edges", Role::Edge);
+        let (http, metrics) = listener("http", Role::Normal);
+        for listener in [
+            plain,
+            other,
+            secure_listener(edges),
+            Listener { http: true, ..http },
+        ] {
+            plan.configs[1].put_listener(listener);
+        }
+        let mesh = plan.start().await;
+        let mut target = Self {
+            flow: connect(port).await,
+            mesh,
+            port,
+            _echo: echo,
+            clients,
+            routers,
+            edges: edge_port,
+            metrics,
+        };
+        target.unharmed().await;
+        target
+    }
+
+    fn attacked(&self) -> &TestRouter {
+        &self.mesh.routers[1]
+    }
+
+    /// Port at which the link comes in.
+    fn links(&self) -> u16 {
+        self.mesh.routers[0].config.connectors["to-r1"].port
+    }
+
+    /// The old flow works, new ones do, and nothing panicked.
+    async fn unharmed(&mut self) {
+        self.flow.write_all(b"ping").await.unwrap();
+        let mut answer = [0; 4];
+        within(
+            "the open flow works",
+            SOON,
+            self.flow.read_exact(&mut answer),
+        )
+        .await
+        .unwrap();
+        works(self.port).await;
+        self.mesh.converged().await;
+        assert!(!self.attacked().log().contains("panicked"));
+    }
+
+    /// How many connections were never established.
+    async fn failed(&self) -> u64 {
+        let mut http = connect(self.metrics).await;
+        http.write_all(b"GET /metrics HTTP/1.1\r\nHost: r1\r\nConnection: close\r\n\r\n")
+            .await
+            .unwrap();
+        let mut text = String::new();
+        within("the metrics", SOON, http.read_to_string(&mut text))
+            .await
+            .unwrap();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("skupper_handshakes_failed_total "));
+        line.expect("it is counted").trim().parse().unwrap()
+    }
+
+    /// Warnings that name a reason.
+    fn warnings(&self, reason: &str) -> usize {
+        let log = self.attacked().log();
+        let lines = log.lines();
+        lines
+            .filter(|line| line.contains("(warning)") && line.contains(reason))
+            .count()
+    }
+}
+
+fn frame(channel: u16, performative: &Performative) -> Vec<u8> {
+    let mut body = bytes::BytesMut::new();
+    performative.encode(&mut body);
+    let size = u32::try_from(body.len() + 8).unwrap();
+    [
+        &size.to_be_bytes()[..],
+        &[2, 0],
+        &channel.to_be_bytes(),
+        &body,
+    ]
+    .concat()
+}
+
+fn open(container: &str) -> Open {
+    Open {
+        container_id: container.to_owned(),
+        max_frame_size: 16_384,
+        idle_time_out: Some(60_000),
+        ..Open::default()
+    }
+}
+
+fn begin() -> Performative {
+    Performative::Begin(Box::new(Begin {
+        incoming_window: 1000,
+        outgoing_window: 1000,
+        ..Begin::default()
+    }))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peers_that_do_not_finish_hold_a_bounded_number_of_places_for_a_bounded_time() {
+    let mut target = Attacked::new().await;
+    let before = target.failed().await;
+    let mut silent = Vec::new();
+    for (port, octets) in [
+        // The beginning of a handshake, a router that says nothing behind it, half a frame.
+        (target.links(), &b"\x16\x03\x01"[..]),
+        (target.links(), b""),
+        (target.clients, b"AMQP"),
+        (target.clients, AMQP),
+        (
+            target.clients,
+            b"AMQP\x00\x01\x00\x00\x00\x00\x01\x00\x02\x00\x00\x00\x00\x53\x10",
+        ),
+        (target.routers, SASL),
+    ] {
+        for _ in 0..60 {
+            let mut peer = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+                .await
+                .unwrap();
+            peer.write_all(octets).await.unwrap();
+            silent.push(peer);
+        }
+    }
+    // Far more than there are places, of one listener.
+    for _ in 0..300 {
+        silent.push(
+            TcpStream::connect((Ipv4Addr::LOCALHOST, target.links()))
+                .await
+                .unwrap(),
+        );
+    }
+    // Whoever does its part is served meanwhile.
+    let folder = target.mesh.certificates.as_ref().unwrap().issue("r2");
+    let mut config = mesh::interior("r2");
+    config.put_ssl_profile(mesh::profile(&folder));
+    config.put_connector(secure_connector(connector(
+        "to-r1",
+        target.links(),
+        Role::InterRouter,
+    )));
+    let welcome = TestRouter::start(config).await;
+    welcome.until_nodes(&["r0", "r1"]).await;
+    let count = silent.len() as u64;
+    within("all silent peers are ended", LIMIT, async {
+        for peer in &mut silent {
+            over(peer).await;
+        }
+    })
+    .await;
+    drop(welcome);
+    eventually("they are counted", async || {
+        let failed = target.failed().await - before;
+        if failed >= count {
+            Ok(())
+        } else {
+            Err(format!("{failed} of {count}"))
+        }
+    })
+    .await;
+    // One line for each listener and reason.
+    let slow = target.warnings("did not finish its handshake within");
+    assert!((1..=3).contains(&slow), "{slow}");
+    assert_eq!(target.warnings("others waited"), 1);
+    target.mesh.routers[0].until_nodes(&["r1"]).await;
+    target.unharmed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frames_of_impossible_sizes_end_the_connection_and_cost_nothing() {
+    let mut target = Attacked::new().await;
+    let router = target.attacked();
+    let memory = router.resident_memory();
+    let opened = [
+        AMQP,
+        &frame(0, &Performative::Open(Box::new(open("hostile")))),
+    ]
+    .concat();
+    let to_routers = [SASL, ANONYMOUS, &opened].concat();
+    let frames: [&[u8]; 6] = [
+        b"\xff\xff\xff\xff\x02\x00\x00\x00",
+        b"\x7f\xff\xff\xff\x02\x00\x00\x00",
+        b"\x00\x02\x00\x01\x02\x00\x00\x00",
+        b"\x00\x00\x00\x03\x02\x00\x00\x00",
+        b"\x00\x00\x00\x08\xff\x00\x00\x00",
+        b"\x00\x00\x00\x08\x00\x00\x00\x00",
+    ];
+    for frame in frames {
+        for (port, before) in [
+            (target.clients, AMQP),
+            (target.clients, &opened),
+            (target.routers, &[SASL, ANONYMOUS, AMQP].concat()),
+            (target.routers, &to_routers),
+        ] {
+            for _ in 0..10 {
+                let mut peer = connect(port).await;
+                // It may be gone already.
+                let _ = peer.write_all(before).await;
+                let _ = peer.write_all(frame).await;
+                let _ = peer.write_all(&[0; 4096]).await;
+                over(&mut peer).await;
+            }
+        }
+    }
+    let grown = router.resident_memory().saturating_sub(memory);
+    assert!(grown < 30_000_000, "{grown} octets more");
+    target.unharmed().await;
+}
+
+/// Values of `failover-server-list` that no router sends.
+fn oddities() -> Vec<Value> {
+    let key = |text: &'static str| Value::Symbol(Symbol::from_static(text));
+    let server = |host: Value| {
+        Value::Map(vec![
+            (key("network-host"), host),
+            (key("port"), Value::Int(-1)),
+        ])
+    };
+    vec![
+        Value::Null,
+        Value::from("10.0.0.1:5671"),
+        Value::Int(7),
+        Value::List(Vec::new()),
+        Value::List(vec![Value::Int(1), Value::Null, Value::from("x")]),
+        Value::List(vec![
+            server(Value::from("")),
+            server(Value::Null),
+            server(Value::List(Vec::new())),
+        ]),
+        Value::List(vec![Value::Map(Vec::new()); 200]),
+        Value::Map(vec![(Value::Null, Value::Null)]),
+        Value::List(vec![server(Value::from("h".repeat(8_000)))]),
+    ]
+}
+
+fn odd_open(value: Value) -> Vec<u8> {
+    let key = Value::Symbol(Symbol::from_static("failover-server-list"));
+    let open = Open {
+        properties: vec![(key, value)],
+        ..open("hostile")
+    };
+    frame(0, &Performative::Open(Box::new(open)))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn odd_properties_of_an_open_hurt_neither_listeners_nor_connectors() {
+    let mut target = Attacked::new().await;
+    for value in oddities() {
+        for (port, before) in [
+            (target.clients, AMQP.to_vec()),
+            (target.routers, [SASL, ANONYMOUS, AMQP].concat()),
+        ] {
+            let mut peer = connect(port).await;
+            let octets = [before, odd_open(value.clone())].concat();
+            peer.write_all(&octets).await.unwrap();
+            // It is answered by an Open of its own, whatever it thinks of this one.
+            let mut answer = Vec::new();
+            within("an answer", SOON, async {
+                while !answer.windows(2).any(|octets: &[u8]| octets == b"r1") {
+                    if peer.read_buf(&mut answer).await.unwrap_or(0) == 0 {
+                        break;
+                    }
+                }
+            })
+            .await;
+            assert!(answer.windows(2).any(|octets| octets == b"r1"), "{value:?}");
+        }
+    }
+    // As a server that the router dials.
+    let server = Backend::new();
+    target.mesh.routers[1].reconfigure(|config| {
+        config.put_connector(connector("hostile", server.port, Role::InterRouter));
+    });
+    for value in oddities() {
+        let mut peer = server.accept().await;
+        let mechanisms =
+            b"\x00\x00\x00\x19\x02\x01\x00\x00\x00\x53\x40\xc0\x0c\x01\xa3\x09ANONYMOUS";
+        peer.write_all(&[SASL, mechanisms].concat()).await.unwrap();
+        let mut said = Vec::new();
+        within("sasl-init", SOON, async {
+            while !said.windows(9).any(|octets: &[u8]| octets == b"ANONYMOUS") {
+                assert!(peer.read_buf(&mut said).await.unwrap() > 0);
+            }
+        })
+        .await;
+        let outcome = b"\x00\x00\x00\x10\x02\x01\x00\x00\x00\x53\x44\xc0\x03\x01\x50\x00";
+        let _ = peer
+            .write_all(&[outcome, AMQP, &odd_open(value)].concat())
+            .await;
+        let _ = peer.write_all(&frame(0, &begin())).await;
+        drop(peer);
+    }
+    target
+        .attacked()
+        .until_connector("hostile", "FAILED", "")
+        .await;
+    target.unharmed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn floods_of_sessions_and_links_are_limited_and_leave_nothing() {
+    let mut target = Attacked::new().await;
+    let memory = target.attacked().resident_memory();
+    let hello = [
+        AMQP,
+        &frame(0, &Performative::Open(Box::new(open("flood")))),
+    ]
+    .concat();
+
+    // More sessions than one peer may have.
+    let mut peer = connect(target.clients).await;
+    let mut octets = hello.clone();
+    for channel in 0..3000 {
+        octets.extend(frame(channel, &begin()));
+    }
+    let _ = peer.write_all(&octets).await;
+    over(&mut peer).await;
+
+    // Links to addresses that nobody else knows: the network learns them, and forgets them with the peer.
+    let mut peer = connect(target.clients).await;
+    let mut octets = [&hello[..], &frame(0, &begin())].concat();
+    for handle in 0..3000_u32 {
+        let attach = Attach {
+            name: format!("link-{handle}"),
+            handle,
+            role: LinkRole::Receiver,
+            source: Some(Source {
+                address: Some(format!("flood-{handle}")),
+                ..Source::default()
+            }),
+            target: Some(Target::default()),
+            ..Attach::default()
+        };
+        octets.extend(frame(0, &Performative::Attach(Box::new(attach))));
+    }
+    let (mut from, mut to) = peer.split();
+    let reading = async {
+        // The answers have to be taken, or the router stops reading.
+        let mut last = Vec::new();
+        while !last.windows(9).any(|octets: &[u8]| octets == b"link-2999") {
+            last.clear();
+            assert!(from.read_buf(&mut last).await.unwrap() > 0);
+        }
+    };
+    within("all links are answered", LIMIT, async {
+        tokio::join!(reading, async { to.write_all(&octets).await.unwrap() })
+    })
+    .await;
+    target.mesh.routers[0]
+        .until("the flood is known", "router.address", |found| {
+            found
+                .iter()
+                .any(|row| rows::text(row, "name").ends_with("flood-2999"))
+        })
+        .await;
+    target.unharmed().await;
+    drop(peer);
+    for router in &target.mesh.routers {
+        router
+            .until("the flood is forgotten", "router.address", |found| {
+                !found
+                    .iter()
+                    .any(|row| rows::text(row, "name").contains("flood-"))
+            })
+            .await;
+    }
+    let grown = target.attacked().resident_memory().saturating_sub(memory);
+    assert!(grown < 100_000_000, "{grown} octets more");
+    target.unharmed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edge_with_the_certificate_of_another_site_is_refused_and_named_once() {
+    let mut target = Attacked::new().await;
+    let foreign = Certificates::of("another-site");
+    let ours = target.mesh.certificates.as_ref().unwrap();
+    // It believes the listener, but its own certificate is of its own site.
+    let folder = foreign.issue("edge-0");
+    let mut profile = mesh::profile(&folder);
+    profile.ca_cert_file = Some(ours.issue("authority").join("ca.crt"));
+    let mut config = edge("edge-0");
+    config.put_ssl_profile(profile);
+    config.put_connector(secure_connector(connector(
+        "uplink",
+        target.edges,
+        Role::Edge,
+    )));
+    let intruder = TestRouter::start(config).await;
+    intruder
+        .until_connector("uplink", "FAILED", "does not know the issuer")
+        .await;
+    // And one of this site is welcome at the same time.
+    let mut config = edge("edge-1");
+    config.put_ssl_profile(mesh::profile(&ours.issue("edge-1")));
+    config.put_connector(secure_connector(connector(
+        "uplink",
+        target.edges,
+        Role::Edge,
+    )));
+    let welcome = TestRouter::start(config).await;
+    welcome.until_connector("uplink", "SUCCESS", "").await;
+    eventually("it comes again and again", async || {
+        let failed = target.failed().await;
+        if failed >= 3 {
+            Ok(())
+        } else {
+            Err(failed.to_string())
+        }
+    })
+    .await;
+    assert_eq!(
+        target.warnings("not issued by a certificate of caCertFile"),
+        1
+    );
+    target.unharmed().await;
+}
