@@ -2,9 +2,11 @@
 //!
 //! rustls asks its transport for 4 KiB at a time, so that a full record costs four or five system calls. This layer reads
 //! what the socket has, up to 64 KiB, and serves the small reads from there: one copy of ciphertext instead of most of
-//! the calls.
+//! the calls. Buffers belong to the worker: a connection holds one only while there is something in it, so that idle
+//! connections cost none.
 
 use std::{
+    cell::RefCell,
     io,
     pin::Pin,
     task::{Context, Poll},
@@ -17,12 +19,18 @@ use tokio::{
 
 /// Octets read from the socket at once.
 const CAPACITY: usize = 64 * 1024;
+/// Empty buffers that a worker keeps.
+const SPARE: usize = 4;
+
+thread_local! {
+    static BUFFERS: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// A TCP stream whose reads are buffered; writes pass through.
 #[derive(Debug)]
 pub struct ReadAhead {
     tcp: TcpStream,
-    /// Allocated by the first read.
+    /// Empty, without memory, when nothing is in it.
     buffer: Box<[u8]>,
     start: usize,
     end: usize,
@@ -43,6 +51,17 @@ impl ReadAhead {
     pub(super) fn tcp(&self) -> &TcpStream {
         &self.tcp
     }
+
+    /// Nothing is in the buffer: another connection of the worker may have it.
+    fn give_back(&mut self) {
+        (self.start, self.end) = (0, 0);
+        let buffer = std::mem::take(&mut self.buffer);
+        BUFFERS.with_borrow_mut(|spare| {
+            if spare.len() < SPARE {
+                spare.push(buffer);
+            }
+        });
+    }
 }
 
 impl AsyncRead for ReadAhead {
@@ -56,19 +75,24 @@ impl AsyncRead for ReadAhead {
             if out.remaining() >= CAPACITY {
                 return Pin::new(&mut this.tcp).poll_read(cx, out);
             }
-            if this.buffer.is_empty() {
-                this.buffer = vec![0; CAPACITY].into_boxed_slice();
-            }
-            let mut filled = ReadBuf::new(&mut this.buffer);
-            match Pin::new(&mut this.tcp).poll_read(cx, &mut filled) {
-                Poll::Ready(Ok(())) => {}
-                other => return other,
-            }
+            let mut buffer = BUFFERS
+                .with_borrow_mut(Vec::pop)
+                .unwrap_or_else(|| vec![0; CAPACITY].into_boxed_slice());
+            let mut filled = ReadBuf::new(&mut buffer);
+            let poll = Pin::new(&mut this.tcp).poll_read(cx, &mut filled);
             (this.start, this.end) = (0, filled.filled().len());
+            this.buffer = buffer;
+            if !matches!(poll, Poll::Ready(Ok(()))) {
+                this.give_back();
+                return poll;
+            }
         }
         let count = out.remaining().min(this.end - this.start);
         out.put_slice(&this.buffer[this.start..this.start + count]);
         this.start += count;
+        if this.start == this.end {
+            this.give_back();
+        }
         Poll::Ready(Ok(()))
     }
 }
