@@ -571,3 +571,41 @@ async fn the_log_is_text_or_json_and_tells_the_journal_its_priorities() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_end_when_their_certificates_are_too_old_by_number() {
+    let mut plan = Plan::routers(2).secured().chain();
+    for config in &mut plan.configs {
+        config.ssl_profiles.get_mut(mesh::PROFILE).unwrap().ordinal = Some(1);
+    }
+    let mut running = Running::new(plan).await;
+    // The 3.x routers tell groups of connections apart by this number.
+    running.mesh.routers[1]
+        .until("the number is told", "connection", |found| {
+            found
+                .iter()
+                .any(|row| format!("{row:?}").contains("qd.group-correlator"))
+        })
+        .await;
+    let certificates = running.mesh.certificates.take().unwrap();
+    let ended = "the certificates of a connection are no longer valid";
+    for (index, ordinal, oldest, ends) in [(1, 2, 1, false), (1, 3, 2, true), (0, 2, 2, true)] {
+        let router = &mut running.mesh.routers[index];
+        let folder = router.config.ssl_profiles[mesh::PROFILE]
+            .cert_file
+            .clone()
+            .unwrap();
+        certificates.replace(&router.id.clone(), folder.parent().unwrap());
+        router.reconfigure(|config| {
+            let profile = config.ssl_profiles.get_mut(mesh::PROFILE).unwrap();
+            (profile.ordinal, profile.oldest_valid_ordinal) = (Some(ordinal), Some(oldest));
+        });
+        if ends {
+            router.until_log(ended).await;
+        } else {
+            router.until_log("configuration applied").await;
+        }
+        running.mesh.converged().await;
+        works(running.port).await;
+    }
+}

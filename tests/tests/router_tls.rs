@@ -9,7 +9,7 @@ use std::{
 
 use e2e::{
     Backend, Certificates, Family, Pattern, Plan, SOON, eventually,
-    mesh::Mesh,
+    mesh::{self, Mesh},
     rows,
     tcp::{connect, ends, over, round_trip, tcp_connector, tcp_listener},
     tls::{Options, Tunnel},
@@ -55,7 +55,12 @@ impl Service {
         let certificates = Certificates::of("services");
         let folder = certificates.issue("peer");
         let mut plan = Plan::routers(2).secured().chain();
-        for config in &mut plan.configs {
+        for (config, kind) in plan.configs.iter_mut().zip(kinds) {
+            // Older routers do not know the attribute; the link tells newer ones.
+            if kind.is_none() {
+                let links = config.ssl_profiles.get_mut(mesh::PROFILE).unwrap();
+                links.ordinal = Some(7);
+            }
             let folder = certificates.issue(&format!("service-of-{}", config.router.id));
             config.put_ssl_profile(SslProfile::in_directory(SERVICE, &folder));
             if config.router.id == "r1" {

@@ -145,6 +145,8 @@ impl Connector {
         role: ConnectionRole,
         cancel: &CancellationToken,
     ) -> Result<Ended, String> {
+        let profile = self.config.ssl_profile.as_deref();
+        let issue = profile.and_then(|profile| self.profiles.issue(profile));
         let connecting = tokio::time::timeout(CONNECT_TIMEOUT, self.connect());
         let stream = tokio::select! {
             stream = connecting => stream.map_err(|_| format!("no answer from {} within {} s", self.target(), CONNECT_TIMEOUT.as_secs()))??,
@@ -156,6 +158,7 @@ impl Connector {
             outgoing: true,
             cost: self.config.cost,
             group: self.group.clone(),
+            ordinal: issue.as_ref().map(|issue| issue.ordinal),
             max_frame_size: self.config.max_frame_size,
             idle_timeout: self.config.idle_timeout,
             link_capacity: self.config.link_capacity,
@@ -175,14 +178,30 @@ impl Connector {
         let engine = with_large_frames(engine, role);
         let (shared, name) = (self.shared.clone(), self.config.name.clone());
         let opened = AtomicBool::new(false);
-        let ended = driver::run(self.shared.clone(), id, stream, engine, options, cancel.clone(), |handle| {
-            opened.store(true, Ordering::Relaxed);
-            if role != ConnectionRole::InterRouterData {
-                info!(target: "router::server", connector = %name, peer = %handle.container, "connected");
-                shared.tell(ControlMessage::ConnectorState { name: name.clone(), status: "SUCCESS", message: String::new() });
-            }
-        })
-        .await;
+        let cancel = cancel.child_token();
+        let running = driver::run(
+            self.shared.clone(),
+            id,
+            stream,
+            engine,
+            options,
+            cancel.clone(),
+            |handle| {
+                opened.store(true, Ordering::Relaxed);
+                if role != ConnectionRole::InterRouterData {
+                    info!(target: "router::server", connector = %name, peer = %handle.container, "connected");
+                    shared.tell(ControlMessage::ConnectorState {
+                        name: name.clone(),
+                        status: "SUCCESS",
+                        message: String::new(),
+                    });
+                }
+            },
+        );
+        let ended = tokio::select! {
+            ended = running => ended,
+            never = self.profiles.close_outdated(issue, &cancel) => match never {},
+        };
         debug!(target: "router::server", connector = %self.config.name, reason = %ended, "connection ended");
         if opened.load(Ordering::Relaxed) {
             Ok(ended)

@@ -22,7 +22,7 @@ use super::{
     complaints::Complaints,
     driver::{self, Ended, FRAME_SIZE, LARGE_FRAME_SIZE, Options},
     handshakes::{Handshakes, Place, Unfinished},
-    tls::{self, Stream, TlsProfiles},
+    tls::{self, Issue, Stream, TlsProfiles},
 };
 use crate::{
     adaptor::tcp::bind,
@@ -217,7 +217,8 @@ impl Serve {
                 };
                 worker.spawn(async move {
                     if let Ok(socket) = UnixStream::from_std(socket) {
-                        self.drive(Stream::Unix(socket), "unix".to_owned()).await;
+                        self.drive(Stream::Unix(socket), "unix".to_owned(), None)
+                            .await;
                     }
                 });
             }
@@ -229,12 +230,14 @@ impl Serve {
             .peer_addr()
             .map(|peer| peer.to_string())
             .unwrap_or_default();
+        let profile = self.config.ssl_profile.as_deref();
+        let issue = profile.and_then(|profile| self.profiles.issue(profile));
         let stream = match &self.place {
             Some(place) => place.within(self.secure(socket)).await,
             None => Ok(self.secure(socket).await),
         };
         match stream {
-            Ok(Ok(stream)) => self.drive(stream, peer).await,
+            Ok(Ok(stream)) => self.drive(stream, peer, issue).await,
             Ok(Err(error)) => self.refused(&peer, &error.reason()),
             Err(unfinished) => self.refused(&peer, &unfinished.to_string()),
         }
@@ -275,7 +278,7 @@ impl Serve {
             .any(|mechanism| mechanism == "EXTERNAL")
     }
 
-    async fn drive(mut self, stream: Stream, peer: String) {
+    async fn drive(mut self, stream: Stream, peer: String, issue: Option<Issue>) {
         let role = role_of(self.config.role);
         let facts = stream.tls_facts();
         let external = facts.as_ref().and_then(|facts| facts.peer.clone());
@@ -299,6 +302,7 @@ impl Serve {
             outgoing: false,
             cost: self.config.cost,
             group: None,
+            ordinal: None,
             max_frame_size: self.config.max_frame_size,
             idle_timeout: self.config.idle_timeout,
             link_capacity: self.config.link_capacity,
@@ -332,6 +336,7 @@ impl Serve {
             unfinished = not_opened(place, &opened) => {
                 return self.refused(&peer, &unfinished.to_string());
             }
+            never = self.profiles.close_outdated(issue, &self.cancel) => match never {},
         };
         match ended {
             Ended::Cancelled => {}

@@ -19,7 +19,7 @@ use std::{io, path::PathBuf};
 pub(in crate::net) use self::stream::explain_io;
 pub use self::{
     identity::peer_identity,
-    profiles::{AdaptorServerConfig, Refreshed, TlsProfiles},
+    profiles::{AdaptorServerConfig, Issue, Refreshed, TlsProfiles},
     stream::{
         Stream, TlsFacts, accept_adaptor_tls, accept_sniffed, accept_tls, connect_tls,
         connect_tls_alpn,

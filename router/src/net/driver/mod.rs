@@ -65,6 +65,8 @@ pub struct Options {
     pub cost: u32,
     /// Group correlator of a connector's connections.
     pub group: Option<String>,
+    /// Number of the certificates of a connector's connections.
+    pub ordinal: Option<u64>,
     /// Frame size of the configuration.
     pub max_frame_size: u32,
     /// Configured idle time-out; half of it is advertised.
@@ -518,6 +520,7 @@ pub fn local_open<'a>(
         role,
         cost: options.cost,
         number: id.0,
+        ordinal: options.ordinal,
         group: if options.outgoing {
             options.group.as_deref()
         } else {

@@ -30,6 +30,8 @@ pub struct LocalOpen<'a> {
     pub number: u64,
     /// Group correlator, connector side only.
     pub group: Option<&'a str>,
+    /// Number of the certificates of a connector's group, with which 3.x routers tell a later group from an earlier one.
+    pub ordinal: Option<u64>,
     /// Largest frame of the configuration.
     pub max_frame_size: u32,
     /// Advertised idle time-out in milliseconds.
@@ -55,6 +57,9 @@ impl LocalOpen<'_> {
         }
         if let Some(group) = self.group {
             properties.push((symbol("qd.group-correlator"), Value::from(group)));
+            if let Some(ordinal) = self.ordinal {
+                properties.push((symbol("qd.group-ordinal"), Value::Ulong(ordinal)));
+            }
         }
         if matches!(
             self.role,
@@ -166,6 +171,7 @@ mod tests {
             cost: 7,
             number: 1,
             group: Some("abcdefghijklmno"),
+            ordinal: Some(7),
             max_frame_size: FRAME_SIZE,
             idle_time_out: Some(8000),
         }
@@ -181,6 +187,20 @@ mod tests {
             (Some(7), Some("abcdefghijklmno"))
         );
         assert_eq!(facts.own_frame_size, Some(LARGE_FRAME_SIZE));
+    }
+
+    #[test]
+    fn the_number_of_the_certificates_goes_with_the_group_as_ulong() {
+        let open = local(ConnectionRole::InterRouter);
+        let found = open
+            .properties
+            .iter()
+            .find(|(key, _)| key.as_str() == Some("qd.group-ordinal"));
+        assert_eq!(
+            found.map(|(_, ordinal)| ordinal),
+            Some(&Value::Ulong(7)),
+            "C routers of 3.x read no other type"
+        );
     }
 
     #[test]

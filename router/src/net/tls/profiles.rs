@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -15,6 +16,8 @@ use rustls::{
     sign::SingleCertAndKey,
     version::{TLS12, TLS13},
 };
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     TlsError, cipher,
@@ -29,6 +32,16 @@ const ADAPTOR_ALPN: [&[u8]; 2] = [b"http/1.1", b"h2"];
 #[derive(Debug, Default)]
 pub struct TlsProfiles {
     profiles: Mutex<BTreeMap<String, Profile>>,
+    /// Tells connections that the settings changed.
+    changed: watch::Sender<()>,
+}
+
+/// The set of certificates with which a connection was made, if its profile numbers them (`ordinal`).
+#[derive(Clone, Debug)]
+pub struct Issue {
+    profile: String,
+    /// Number of the set.
+    pub ordinal: u64,
 }
 
 /// Server side of an adaptor.
@@ -87,8 +100,55 @@ impl TlsProfiles {
         new
     }
 
-    /// Takes a new set of profiles; what was built for unchanged ones stays.
+    /// Takes a new set of profiles; what was built for unchanged ones stays. Connections whose set of certificates is
+    /// older than the `oldestValidOrdinal` of its profile are told.
     pub fn replace(&self, profiles: &BTreeMap<String, SslProfile>) {
+        self.put(profiles);
+        self.changed.send_replace(());
+    }
+
+    /// The set of certificates that a connection made now uses; ask before the configuration is taken, so that a change
+    /// in between is not missed.
+    pub fn issue(&self, profile: &str) -> Option<Issue> {
+        let profiles = self.lock();
+        let ordinal = profiles.get(profile)?.settings.ordinal?;
+        Some(Issue {
+            profile: profile.to_owned(),
+            ordinal,
+        })
+    }
+
+    /// Closes a connection, by its token, once its set of certificates is no longer valid.
+    pub(in crate::net) async fn close_outdated(
+        &self,
+        issue: Option<Issue>,
+        connection: &CancellationToken,
+    ) -> Infallible {
+        self.outdated(issue).await;
+        connection.cancel();
+        std::future::pending::<Infallible>().await
+    }
+
+    /// Waits until a set of certificates is no longer valid; for ever without one.
+    async fn outdated(&self, issue: Option<Issue>) {
+        let mut changed = self.changed.subscribe();
+        while let Some(Issue { profile, ordinal }) = &issue {
+            let oldest = self
+                .lock()
+                .get(profile)
+                .and_then(|profile| profile.settings.oldest_valid_ordinal);
+            if oldest.is_some_and(|oldest| oldest > *ordinal) {
+                tracing::info!(target: "router::server", %profile, ordinal, "the certificates of a connection are no longer valid");
+                return;
+            }
+            if changed.changed().await.is_err() {
+                break;
+            }
+        }
+        std::future::pending::<()>().await;
+    }
+
+    fn put(&self, profiles: &BTreeMap<String, SslProfile>) {
         let mut current = self.lock();
         current.retain(|name, _| profiles.contains_key(name));
         for (name, settings) in profiles {
