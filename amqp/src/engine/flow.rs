@@ -58,6 +58,13 @@ impl Connection {
         self.mark_link_flow(link.0);
     }
 
+    /// Receiver: tells the sender once more what credit it has. Nothing changes by it.
+    pub fn repeat_credit(&mut self, link: LinkId) {
+        if self.link_of(link, Role::Receiver).is_some() {
+            self.mark_link_flow(link.0);
+        }
+    }
+
     /// Sender: deliveries that may be started. Receiver: deliveries that may still come.
     #[must_use]
     pub fn credit(&self, link: LinkId) -> u32 {

@@ -170,6 +170,9 @@ async fn serve(shared: Arc<Shared>, connector: Arc<TcpConnector>, forward: Arc<D
         forward.put_back(rest);
     }
     pump.set_inbound(forward, false);
+    if framing == Framing::Lite && !head.own {
+        pump.spare_far_side();
+    }
     let end = pump.run(&connector.cancel).await;
     debug!(target: "router::tcp", connector = %connector.name, ?end, "flow ended");
 }

@@ -17,6 +17,8 @@ use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 const CONTENT_TYPE: &str = "application/octet-stream";
 /// Application property with the application protocol of TLS.
 const ALPN: &str = "alpn";
+/// Application property by which routers of this implementation know each other's lite streams; others skip it.
+const OWN: &str = "skupper";
 /// Octets in front of the content of a DATA section as this router writes it: `00 53 75 b0` and a 32-bit length.
 pub(crate) const DATA_HEADER: usize = 8;
 /// Largest DATA section written: peers deliver whole sections only.
@@ -57,6 +59,8 @@ pub struct StreamHead {
     pub flow_id: Option<String>,
     /// Application protocol that the client's TLS negotiated, forward streams only.
     pub alpn: Option<String>,
+    /// Written by a router of this implementation; known of lite streams only.
+    pub own: bool,
     /// Octets of the head; the body follows.
     pub len: usize,
 }
@@ -172,6 +176,7 @@ fn head(
         framing,
         flow_id: flow_id.map(str::to_owned),
         alpn: alpn.map(str::to_owned),
+        own: application.is_some_and(|map| map.get(OWN).is_some()),
         properties,
         len,
     }
@@ -258,19 +263,24 @@ fn write_flow_id(flow_id: &str, alpn: Option<&str>, out: &mut BytesMut) {
         Value::Symbol(Symbol::from_static(":flowid")),
         Value::from(flow_id),
     );
-    write_application_properties(flow_id, alpn, out);
+    write_application_properties(vec![flow_id], alpn, out);
 }
 
 /// Mapping version 1 and the empty body: routers from 3.0 on may require the version.
 fn write_lite_body(alpn: Option<&str>, out: &mut BytesMut) {
-    write_application_properties((Value::from("V"), Value::Uint(1)), alpn, out);
+    let own = (Value::from(OWN), Value::Bool(true));
+    let version = (Value::from("V"), Value::Uint(1));
+    write_application_properties(vec![own, version], alpn, out);
     message::write_section(section::VALUE, &Value::Null, out);
 }
 
-fn write_application_properties(first: (Value, Value), alpn: Option<&str>, out: &mut BytesMut) {
-    let alpn = alpn.map(|alpn| (Value::from(ALPN), Value::from(alpn)));
-    let map = Value::Map([first].into_iter().chain(alpn).collect());
-    message::write_section(section::APPLICATION_PROPERTIES, &map, out);
+fn write_application_properties(
+    mut entries: Vec<(Value, Value)>,
+    alpn: Option<&str>,
+    out: &mut BytesMut,
+) {
+    entries.extend(alpn.map(|alpn| (Value::from(ALPN), Value::from(alpn))));
+    message::write_section(section::APPLICATION_PROPERTIES, &Value::Map(entries), out);
 }
 
 /// Fills in the header of a DATA section whose content of `len` octets follows the reserved space.
@@ -382,7 +392,7 @@ mod tests {
     #[test]
     fn the_lite_opener_ends_with_version_and_empty_body() {
         let opener = FORWARD.encode(Framing::Lite);
-        assert!(opener.ends_with(&hex("005374d10000000900000002a101565201 00537740")));
+        assert!(opener.ends_with(&hex("005374d10000001300000004a107736b757070657241a101565201 00537740")));
         let head = StreamHead::parse(&opener, false)
             .expect("valid")
             .expect("complete");
@@ -401,7 +411,7 @@ mod tests {
         };
         let lite = opener.encode(Framing::Lite);
         assert!(lite.ends_with(&hex(
-            "005374d10000001300000004a101565201a104616c706ea1026832 00537740"
+            "005374d10000001d00000006a107736b757070657241a101565201a104616c706ea1026832 00537740"
         )));
         for framing in [Framing::Legacy, Framing::Lite] {
             let octets = opener.encode(framing);

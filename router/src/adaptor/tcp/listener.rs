@@ -277,7 +277,7 @@ impl TcpListener {
                 return;
             }
             match stream.counter_stream(&self.flows).await {
-                Probe::Lite(reverse, rest) => {
+                Probe::Lite { reverse, rest, own } => {
                     self.remember(Framing::Lite);
                     if let Some(socket) = socket.take() {
                         if !rest.is_empty() {
@@ -290,6 +290,9 @@ impl TcpListener {
                             self.counters.clone(),
                         );
                         pump.set_inbound(reverse, false);
+                        if !own {
+                            pump.spare_far_side();
+                        }
                         pump.run(&self.flows).await;
                     }
                     return;
@@ -418,7 +421,12 @@ impl Drop for Stream {
 
 enum Probe {
     /// The counter-stream has arrived, with octets behind its head.
-    Lite(Arc<Delivery>, bytes::Bytes),
+    Lite {
+        reverse: Arc<Delivery>,
+        rest: bytes::Bytes,
+        /// The connector is one of this implementation.
+        own: bool,
+    },
     /// The consumer does not know this framing.
     OtherFraming,
     /// The server refused, or the way there is lost.
@@ -456,7 +464,11 @@ impl Stream {
             Err(_) => return Probe::Refused,
         };
         match read_head(&reverse).await {
-            Ok((head, rest)) if head.framing == Framing::Lite => Probe::Lite(reverse, rest),
+            Ok((head, rest)) if head.framing == Framing::Lite => Probe::Lite {
+                reverse,
+                rest,
+                own: head.own,
+            },
             Ok(_) => {
                 // A 2.4 connector: it takes any opener and answers in legacy.
                 reverse.report(Some(DeliveryState::Released), true);

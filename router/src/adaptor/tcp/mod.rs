@@ -11,6 +11,7 @@
 
 mod connector;
 pub mod framing;
+mod half_close;
 mod listener;
 mod pump;
 mod reply;

@@ -10,6 +10,7 @@ use std::{
     io::{self, IoSlice},
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll, Waker},
+    time::Instant,
 };
 
 use amqp::performative::DeliveryState;
@@ -20,6 +21,7 @@ use tracing::debug;
 use super::{
     FlowCounters, ReplySlot,
     framing::{DATA_HEADER, DATA_LIMIT, Decoder, Framing, StreamHead, fill_data_header},
+    half_close::{Activity, HeldEnd},
     socket::Socket,
 };
 use crate::core::delivery::{Delivery, End, Wake};
@@ -81,6 +83,8 @@ struct Inbound {
     reported: u64,
     end: End,
     shut: bool,
+    /// Watched where the end of the outbound stream may have to wait for it.
+    activity: Option<Activity>,
     registered: Option<Waker>,
 }
 
@@ -92,6 +96,8 @@ pub(super) struct Pump {
     inbound: Option<Inbound>,
     /// Where the inbound stream will be offered, while there is none.
     slot: Option<Arc<ReplySlot>>,
+    /// The socket was read to its end, which the network does not know yet.
+    held: Option<HeldEnd>,
     counters: Arc<FlowCounters>,
 }
 
@@ -117,6 +123,7 @@ impl Pump {
             },
             inbound: None,
             slot: None,
+            held: None,
             counters,
         }
     }
@@ -139,8 +146,16 @@ impl Pump {
             reported: 0,
             end: End::Open,
             shut: false,
+            activity: None,
             registered: None,
         });
+    }
+
+    /// The far side is the adaptor of a C router: it needs the care of [`super::half_close`].
+    pub(super) fn spare_far_side(&mut self) {
+        if let Some(inbound) = &mut self.inbound {
+            inbound.activity = Some(Activity::new());
+        }
     }
 
     /// Runs the flow to its end, or until its entity is removed, and gives both messages their endings.
@@ -196,6 +211,7 @@ impl Pump {
                 Err(Failure::Socket(error)) => return Poll::Ready(socket_lost(&error)),
                 Err(Failure::Far) => return Poll::Ready(FlowEnd::FarLost),
             }
+            moved |= self.poll_held_end(cx);
             if self.outbound.ended && self.inbound.as_ref().is_some_and(|inbound| inbound.shut) {
                 return Poll::Ready(FlowEnd::Clean);
             }
@@ -244,7 +260,7 @@ impl Pump {
     /// Reads from the socket while window and next hop allow.
     fn poll_outbound(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let outbound = &mut self.outbound;
-        if outbound.ended {
+        if outbound.ended || self.held.is_some() {
             return Ok(false);
         }
         let ahead = outbound.read.saturating_sub(outbound.acknowledged);
@@ -266,8 +282,14 @@ impl Pump {
         };
         match read? {
             (0, _) => {
-                outbound.ended = true;
-                outbound.delivery.finish(false);
+                self.held = self
+                    .inbound
+                    .as_ref()
+                    .filter(|inbound| inbound.end == End::Open)
+                    .and_then(|inbound| HeldEnd::hold(inbound.activity.as_ref()?, Instant::now()));
+                if self.held.is_none() {
+                    self.end_outbound();
+                }
                 Ok(true)
             }
             (count, chunk) => {
@@ -284,6 +306,34 @@ impl Pump {
                 Ok(true)
             }
         }
+    }
+
+    fn end_outbound(&mut self) {
+        self.held = None;
+        self.outbound.ended = true;
+        self.outbound.delivery.finish(false);
+    }
+
+    /// Passes a held end on when it is time. True if it was.
+    fn poll_held_end(&mut self, cx: &mut Context<'_>) -> bool {
+        let (Some(held), Some(inbound)) = (&mut self.held, &mut self.inbound) else {
+            return false;
+        };
+        let now = Instant::now();
+        let over = match &mut inbound.activity {
+            Some(activity) if inbound.end == End::Open => {
+                if !inbound.queue.is_empty() {
+                    // The far side may be held up by this side.
+                    activity.note(0, now);
+                }
+                held.poll(activity, now, cx).is_ready()
+            }
+            _ => true,
+        };
+        if over {
+            self.end_outbound();
+        }
+        over
     }
 
     /// Takes octets from the inbound message and writes them.
@@ -360,9 +410,11 @@ impl Inbound {
             queue,
             queued,
             end,
+            activity,
             ..
         } = self;
         let before = queue.len();
+        let queued_before = *queued;
         delivery.take(|chunks, end_now, _| {
             while *queued < WRITE_AHEAD {
                 let Some(mut chunk) = chunks.pop_front() else {
@@ -392,6 +444,11 @@ impl Inbound {
             }
             Ok(())
         })?;
+        if let Some(activity) = activity
+            && *queued > queued_before
+        {
+            activity.note(*queued - queued_before, Instant::now());
+        }
         Ok(queue.len() > before)
     }
 

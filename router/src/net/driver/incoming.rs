@@ -100,6 +100,11 @@ impl Incoming {
         }
     }
 
+    /// Its link, if it flows.
+    pub(super) fn streams_on(&self) -> Option<LinkId> {
+        matches!(self.state, State::Flowing(_)).then_some(self.link)
+    }
+
     fn branches(&mut self) -> &mut [Branch] {
         match &mut self.state {
             State::Flowing(branches) => branches,
@@ -122,6 +127,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let Some(kind) = self.link(link).map(|attached| attached.kind.clone()) else {
             return;
         };
+        self.reminders.arrived = true;
         let slot = key.0 as usize;
         if slot >= self.incoming.len() {
             self.incoming.resize_with(slot + 1, || None);
@@ -356,6 +362,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             forward::dispatch(&self.shared, sink, delivery);
         }
         incoming.state = State::Flowing(branches);
+        if !complete {
+            self.watch_incoming();
+        }
         Ok(())
     }
 

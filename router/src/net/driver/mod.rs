@@ -10,6 +10,7 @@ mod incoming;
 mod links;
 mod open;
 mod outgoing;
+mod reminder;
 mod socket;
 
 use std::{
@@ -38,6 +39,7 @@ use self::{
     incoming::Incoming,
     links::{Attached, Uplink},
     outgoing::Streams,
+    reminder::Reminders,
 };
 use crate::core::{
     inbox::Inbox,
@@ -168,6 +170,7 @@ pub(crate) struct Driver<S> {
     leaving: Option<Instant>,
     closing: bool,
     close_deadline: Option<Instant>,
+    reminders: Reminders,
     written_unflushed: bool,
 }
 
@@ -202,6 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             leaving: None,
             closing: false,
             close_deadline: None,
+            reminders: Reminders::default(),
             written_unflushed: false,
         }
     }

@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{
     Driver, TRANSMIT_HIGH,
     links::{Attached, Kind},
+    reminder::Reminder,
 };
 use crate::core::{
     annotations::STREAMING,
@@ -75,7 +76,9 @@ impl Current {
 #[derive(Debug)]
 pub(super) struct Sent {
     link: LinkId,
-    delivery: Arc<Delivery>,
+    pub(super) delivery: Arc<Delivery>,
+    /// Once the last octet is sent, to peers that need it.
+    pub(super) reminder: Option<Reminder>,
 }
 
 impl Sent {
@@ -269,6 +272,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 self.outgoing[slot] = Some(Sent {
                     link,
                     delivery: delivery.clone(),
+                    reminder: None,
                 });
                 queue.unsettled += 1;
             }
@@ -329,6 +333,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         } else if unsettled {
             let settled = Wake::Settled(self.inbox.clone(), current.key);
             current.delivery.set_sink(settled);
+            self.remind_later(current.key);
         } else {
             current.delivery.report(
                 if current.delivery.presettled {

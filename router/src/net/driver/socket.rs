@@ -93,10 +93,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 
     pub(super) fn poll_timer(&mut self, cx: &mut Context<'_>) -> Result<bool, Ended> {
-        let next = match (self.engine.next_timeout(), self.close_deadline) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
+        let next = [
+            self.engine.next_timeout(),
+            self.close_deadline,
+            self.reminders.at,
+        ]
+        .into_iter()
+        .flatten()
+        .min();
         let Some(next) = next else { return Ok(false) };
         // Deadlines move with every frame; the timer is only set again when it fires too late or has fired.
         if self.timer_at.is_none_or(|at| next < at) {
@@ -114,6 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.engine
             .handle_timeout(now)
             .map_err(|error| Ended::Protocol(error.to_string()))?;
+        self.remind(now);
         Ok(true)
     }
 }
