@@ -6,6 +6,7 @@
 
 pub mod environment;
 pub mod mesh;
+pub mod peer;
 pub mod process;
 pub mod relay;
 pub mod rows;

@@ -138,10 +138,9 @@ async fn server_first(chain: &Chain) {
 
 /// `count` flows at a time.
 ///
-/// With a C router 3.5.1 in the chain the end of a stream is missing now and then. Either the stream never ends: its
-/// last frame, which is empty, arrived there (its log says so), and two of them by themselves stall alike. Or some of a
-/// server's last octets are missing: counted on the wire, its last frame came before them; why is not known. A run in
-/// which that happened to few flows is repeated.
+/// Two C routers 3.5.1 lose the end of a stream between them now and then, whether or not another router is on the way:
+/// one that is at an end of the stream can keep them from it, one in the middle cannot. With both ends there
+/// (`forgetful`) a run in which that happened to few flows is repeated.
 #[expect(
     clippy::print_stdout,
     reason = "whoever runs the suite should see that it was repeated"
@@ -176,7 +175,7 @@ async fn parallel(port: u16, count: usize, len: u64, forgetful: bool) {
             broken.len()
         );
         println!(
-            "the end of {} of {count} streams is missing with a C router 3.5.1; once more",
+            "the end of {} of {count} streams is missing between C routers 3.5.1; once more",
             broken.len()
         );
     }
@@ -204,7 +203,6 @@ async fn refused_server(port: u16, server: u16) {
 
 /// Everything the issue asks of neighbours.
 async fn neighbours(first: Kind, last: Kind) {
-    let forgetful = [first, last].contains(&Kind::C(Family::V35));
     for forward in [true, false] {
         let chain = Chain::new(&[first, last], forward).await;
         large(&chain, LARGE).await;
@@ -216,7 +214,7 @@ async fn neighbours(first: Kind, last: Kind) {
         } = chain;
         let server = backend.port;
         let echo = backend.echo();
-        parallel(port, 200, 1_000_000, forgetful).await;
+        parallel(port, 200, 1_000_000, false).await;
         drop(echo);
         refused_server(port, server).await;
         let _echo = Backend::on(server).echo();
@@ -254,7 +252,8 @@ async fn clients_at_3_5_and_servers_here() {
 
 /// Three in a row.
 async fn transit(kinds: [Kind; 3]) {
-    let forgetful = kinds.contains(&Kind::C(Family::V35));
+    let old = Kind::C(Family::V35);
+    let forgetful = kinds[0] == old && kinds[2] == old;
     for forward in [true, false] {
         let chain = Chain::new(&kinds, forward).await;
         large(&chain, 20_000_000).await;

@@ -392,7 +392,9 @@ mod tests {
     #[test]
     fn the_lite_opener_ends_with_version_and_empty_body() {
         let opener = FORWARD.encode(Framing::Lite);
-        assert!(opener.ends_with(&hex("005374d10000001300000004a107736b757070657241a101565201 00537740")));
+        assert!(opener.ends_with(&hex(
+            "005374d10000001300000004a107736b757070657241a101565201 00537740"
+        )));
         let head = StreamHead::parse(&opener, false)
             .expect("valid")
             .expect("complete");

@@ -1,0 +1,210 @@
+//! The far end of an AMQP connection in the hands of a test: it sends what the test says, when the test says so.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use amqp::{
+    engine::{
+        ClientSasl, Connection, ConnectionConfig, DeliveryKey, Event, LinkId, Sent, SessionId,
+    },
+    performative::{Attach, Open, Role, Source, Target},
+};
+use bytes::{Buf as _, Bytes, BytesMut};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use crate::wait::{SOON, within};
+
+/// A connection without any mark of this implementation: the router takes it for one to an edge router of another.
+#[derive(Debug)]
+pub struct Peer {
+    stream: TcpStream,
+    engine: Connection,
+    input: BytesMut,
+    session: SessionId,
+    links: u32,
+    received: usize,
+}
+
+impl Peer {
+    /// Connects to a listener of the role `edge`.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub async fn connect(port: u16) -> Self {
+        let config = ConnectionConfig {
+            open: Open {
+                container_id: "peer".to_owned(),
+                max_frame_size: 16_384,
+                channel_max: 100,
+                ..Open::default()
+            },
+            ..ConnectionConfig::default()
+        };
+        let sasl = ClientSasl::Anonymous {
+            trace: String::new(),
+        };
+        let mut peer = Self {
+            stream: crate::tcp::connect(port).await,
+            engine: Connection::client(config, sasl, Instant::now()),
+            input: BytesMut::new(),
+            session: SessionId(0),
+            links: 0,
+            received: 0,
+        };
+        peer.until(|event| matches!(event, Event::Opened)).await;
+        peer.session = peer.engine.begin();
+        peer
+    }
+
+    /// Becomes a consumer of an address.
+    ///
+    /// # Panics
+    /// When that is refused.
+    pub async fn consume(&mut self, address: &str) -> LinkId {
+        let source = Source {
+            address: Some(address.to_owned()),
+            ..Source::default()
+        };
+        let link = self.attach(Role::Receiver, source).await;
+        self.engine.grant(link, 100);
+        self.flush().await;
+        link
+    }
+
+    /// A link to send on, to whatever address the messages name.
+    ///
+    /// # Panics
+    /// When that is refused.
+    pub async fn produce(&mut self) -> LinkId {
+        let link = self.attach(Role::Sender, Source::default()).await;
+        while self.engine.credit(link) == 0 {
+            self.event().await;
+        }
+        link
+    }
+
+    async fn attach(&mut self, role: Role, source: Source) -> LinkId {
+        self.links += 1;
+        let attach = Attach {
+            name: format!("link-{}", self.links),
+            role,
+            source: Some(source),
+            target: Some(Target::default()),
+            initial_delivery_count: Some(0),
+            ..Attach::default()
+        };
+        let link = self
+            .engine
+            .attach(self.session, attach)
+            .expect("the session is open");
+        self.until(|event| matches!(event, Event::Attached { link: other, .. } if *other == link))
+            .await;
+        link
+    }
+
+    /// Begins a message; what is sent of it is on its way at once.
+    ///
+    /// # Panics
+    /// When nothing can be sent on the link.
+    pub fn start(&mut self, link: LinkId) -> DeliveryKey {
+        self.links += 1;
+        self.engine
+            .start_delivery(link, &self.links.to_be_bytes(), false)
+            .expect("there is credit")
+    }
+
+    /// Sends the next octets of a message, and its end if `end`.
+    ///
+    /// # Panics
+    /// When the router does not take them.
+    pub async fn send(&mut self, delivery: DeliveryKey, octets: Bytes, end: bool) {
+        let mut body = VecDeque::from([octets]);
+        loop {
+            let sent = self.engine.send(delivery, &mut body, end, usize::MAX);
+            self.flush().await;
+            if sent == Sent::All {
+                return;
+            }
+            self.event().await;
+        }
+    }
+
+    /// The next thing that the router does.
+    ///
+    /// # Panics
+    /// When it does nothing in time, or breaks off.
+    pub async fn event(&mut self) -> Event {
+        within("the router does something", SOON, self.next()).await
+    }
+
+    /// What the router does within some time.
+    pub async fn events_within(&mut self, time: Duration) -> Vec<Event> {
+        let mut events = Vec::new();
+        let _ = tokio::time::timeout(time, async {
+            loop {
+                events.push(self.next().await);
+            }
+        })
+        .await;
+        events
+    }
+
+    /// The first event that is wanted; others before it are passed over.
+    ///
+    /// # Panics
+    /// As [`Self::event`].
+    pub async fn until(&mut self, wanted: impl Fn(&Event) -> bool) -> Event {
+        loop {
+            let event = self.event().await;
+            if wanted(&event) {
+                return event;
+            }
+        }
+    }
+
+    /// Octets that came from the router so far.
+    pub fn received(&self) -> usize {
+        self.received
+    }
+
+    /// The engine, for what has no method here. What it is told is sent with the next call of this.
+    pub fn engine(&mut self) -> &mut Connection {
+        &mut self.engine
+    }
+
+    async fn next(&mut self) -> Event {
+        loop {
+            self.flush().await;
+            if let Some(event) = self.engine.poll_event() {
+                return event;
+            }
+            let count = self
+                .stream
+                .read_buf(&mut self.input)
+                .await
+                .expect("the connection works");
+            assert!(count > 0, "the router closed the connection");
+            self.received += count;
+            self.engine
+                .receive(&mut self.input, Instant::now())
+                .expect("the router keeps to the protocol");
+        }
+    }
+
+    async fn flush(&mut self) {
+        loop {
+            let transmit = self.engine.transmit();
+            let chunk = transmit.chunk();
+            if chunk.is_empty() {
+                return;
+            }
+            let written = self.stream.write(chunk).await.expect("the router reads");
+            self.engine.transmit().advance(written);
+        }
+    }
+}
