@@ -34,6 +34,8 @@ const TARGETS: &[(&str, &str)] = &[
     ("router::flow", "FLOW_LOG"),
     ("router::protocol", "PROTOCOL"),
     ("amqp", "PROTOCOL"),
+    // What a library says through the `log` crate; only that of TLS does.
+    ("log", "SERVER"),
 ];
 
 /// Tracing levels, one bit each.
