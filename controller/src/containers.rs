@@ -71,11 +71,13 @@ async fn look_after(ctx: &Context, engine: &mut Option<Arc<dyn Engine>>) -> Resu
         return Ok(());
     };
     tracing::warn!(containers = ?wrong, "not running, are started again");
-    site::ensure_router_container(ctx, &handle, &engine).await?;
+    // one that can't be started must not keep the others from coming back
+    let mut outcome = site::ensure_router_container(ctx, &handle, &engine).await;
     for service in handle.services() {
-        site::ensure_container(ctx, &handle, &engine, &service.name).await?;
+        let ensured = site::ensure_container(ctx, &handle, &engine, &service.name).await;
+        outcome = outcome.and(ensured);
     }
-    Ok(())
+    outcome
 }
 
 /// Missing, or ended and not on its way back.

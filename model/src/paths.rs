@@ -25,6 +25,8 @@ use crate::name::{LinkName, Namespace, ServiceName};
 pub const MAX_SOCKET_PATH: usize = 100;
 
 const ROUTER_SOCKET: &str = "router.sock";
+/// Sockets are in there when nothing shorter is left: `/<16 hex digits>/router.sock` has to fit
+const MAX_RUNTIME_DIR: usize = MAX_SOCKET_PATH - 1 - 16 - 1 - ROUTER_SOCKET.len();
 
 /// Directories of one user
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -124,10 +126,9 @@ impl Paths {
         };
         let runtime_dir = directory("XDG_RUNTIME_DIR")
             .or_else(|| Some(PathBuf::from(format!("/run/user/{uid}"))).filter(|path| exists(path)))
-            .map_or_else(
-                || PathBuf::from(format!("/tmp/skupper-{uid}")),
-                |directory| directory.join("skupper"),
-            );
+            .map(|directory| directory.join("skupper"))
+            .filter(|directory| directory.as_os_str().len() <= MAX_RUNTIME_DIR)
+            .unwrap_or_else(|| PathBuf::from(format!("/tmp/skupper-{uid}")));
         Ok(Self {
             data_home: data_home.join("skupper"),
             config_home: config_home.join("skupper"),

@@ -102,7 +102,7 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<(), StoreE
         .prefix(".skupper-")
         .permissions(Permissions::from_mode(0o600))
         .tempfile_in(directory)
-        .map_err(fail)?;
+        .map_err(|error| fail(without_path(error)))?;
     file.write_all(content).map_err(fail)?;
     // After creation, because the umask applies only there.
     file.as_file()
@@ -113,6 +113,16 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<(), StoreE
     File::open(directory)
         .and_then(|directory| directory.sync_all())
         .map_err(fail)
+}
+
+/// The error of the system: the name of a temporary file means nothing to a user
+fn without_path(error: io::Error) -> io::Error {
+    let cause = error
+        .get_ref()
+        .and_then(std::error::Error::source)
+        .and_then(|cause| cause.downcast_ref::<io::Error>())
+        .and_then(io::Error::raw_os_error);
+    cause.map_or(error, io::Error::from_raw_os_error)
 }
 
 /// Replaces a file that only its owner may read

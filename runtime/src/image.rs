@@ -44,6 +44,8 @@ pub struct ImageArchive;
 pub enum ImageError {
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
+    #[error("cannot write {}: the file system is full", path.display())]
+    Full { path: PathBuf },
     #[error("{} is not a Linux program: {reason}", path.display())]
     NotAProgram { path: PathBuf, reason: &'static str },
     /// The image has no loader and no libraries.
@@ -71,6 +73,23 @@ impl ImageArchive {
 
     /// Writes the docker-archive of `binary` to `out`, replacing it.
     pub fn build(binary: &Path, out: &Path) -> Result<ImageReference, ImageError> {
+        Self::write(binary, out).map_err(|error| match error {
+            // whatever was read meanwhile
+            ImageError::Io { source, .. }
+                if matches!(
+                    source.kind(),
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+                ) =>
+            {
+                ImageError::Full {
+                    path: out.to_owned(),
+                }
+            }
+            other => other,
+        })
+    }
+
+    fn write(binary: &Path, out: &Path) -> Result<ImageReference, ImageError> {
         let inspected = inspect(binary)?;
         let reference = ImageReference::of(&inspected);
         let mut tally = Tally::new(io::sink());

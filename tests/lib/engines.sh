@@ -20,6 +20,18 @@ start_service() {
     services+=("$!")
 }
 
+# keep_running COMMAND…: starts it again whenever it ends, until SIGTERM. Tests end an engine to see what comes back.
+keep_running() {
+    local pid
+    trap 'kill -TERM "$pid"; wait "$pid"; exit' TERM
+    while :; do
+        "$@" &
+        pid=$!
+        wait "$pid"
+        sleep 1
+    done
+}
+
 # A zombie counts as dead: where pid 1 does not reap orphans they stay for good.
 is_running() {
     local stat
@@ -184,13 +196,13 @@ start_docker() {
     mkdir "$folder"
     if [ ! -e /sys/class/net/docker0 ]; then made_docker_bridge=yes; fi
     if getent group docker >/dev/null; then group=(--group docker); fi
-    start_service "$out/dockerd.log" dockerd --host "unix://$folder/docker.sock" "${group[@]}" \
+    start_service "$out/dockerd.log" keep_running dockerd --host "unix://$folder/docker.sock" "${group[@]}" \
         --data-root "$folder/data" --exec-root "$folder/exec" --pidfile "$folder/docker.pid"
     wait_answer "$folder/docker.sock" || {
         echo "dockerd does not answer: see $out/dockerd.log"
         return 1
     }
-    export SKUPPER_TEST_DOCKER=unix://$folder/docker.sock
+    export SKUPPER_TEST_DOCKER=unix://$folder/docker.sock SKUPPER_TEST_DOCKER_PIDFILE=$folder/docker.pid
     echo "engine: $(dockerd --version), $SKUPPER_TEST_DOCKER"
 }
 

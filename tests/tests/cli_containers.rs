@@ -9,10 +9,10 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv6Addr, Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use cli_support::{Ended, User, ask, ended, free_port, init_lock, pause, signal};
+use cli_support::{Ended, SmallDisk, User, ask, ended, free_port, init_lock, pause, signal};
 use rustix::process::Signal;
 
 /// Variables of [`payload_of_container`]
@@ -210,7 +210,10 @@ impl Host {
     /// A server in a container, on the site's network under its container's name
     fn serve(&mut self, namespace: &str, name: &str) {
         self.containers.push(name.to_owned());
-        let output = self.payload(namespace, &["--detach", "--name", name], &[(SERVE, name)]);
+        let mut options = vec!["--detach", "--name", name, "--restart", "always"];
+        // it does not listen to SIGTERM
+        options.extend(["--stop-timeout", "1"]);
+        let output = self.payload(namespace, &options, &[(SERVE, name)]);
         assert!(output.status.success(), "{output:?}");
     }
 
@@ -333,6 +336,27 @@ fn containers_come_back(host: &Host, [west, east]: [&str; 2], port: u16) {
     host.asked_inside(east, "hello:8080", &reply);
 }
 
+/// The engine itself ends and is started again, with all that runs on it
+fn an_engine_is_restarted(host: &Host, port: u16, reply: &str) {
+    let Ok(file) = env::var("SKUPPER_TEST_DOCKER_PIDFILE") else {
+        e2e::did_not_run(
+            "this docker is not the tests' own, it is not restarted",
+            true,
+        );
+        return;
+    };
+    let daemon = || fs::read_to_string(&file).ok()?.trim().parse::<i32>().ok();
+    let old = daemon().unwrap();
+    signal(old, Signal::TERM);
+    recovered("another daemon", || daemon().is_some_and(|new| new != old));
+    recovered("a reply after the engine was restarted", || {
+        ask(port).is_ok_and(|found| found == reply)
+    });
+    recovered("an answer of the engine", || {
+        host.engine(["ps"]).status.success()
+    });
+}
+
 fn nothing_is_left(host: &Host, namespaces: [&str; 2]) {
     for namespace in namespaces {
         host.ok(&format!("delete -n {namespace}"));
@@ -377,6 +401,102 @@ fn names_and_recovery_on_podman_of_a_user() {
 #[test]
 fn names_and_recovery_on_docker() {
     if let Some(mut host) = Host::docker() {
-        story(&mut host, "dw", "de", containers_come_back);
+        story(&mut host, "dw", "de", |host, sites, port| {
+            containers_come_back(host, sites, port);
+            an_engine_is_restarted(host, port, "dw-backend:ping");
+        });
     }
+}
+
+/// Interrupts a line when `so` has become true, or the line is done
+fn interrupt(host: &Host, line: &str, mut so: impl FnMut() -> bool) -> Ended {
+    let mut child = host
+        .skupper(line)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = i32::try_from(child.id()).unwrap();
+    while child.try_wait().unwrap().is_none() && !so() {
+        std::thread::yield_now();
+    }
+    if child.try_wait().unwrap().is_none() {
+        signal(pid, Signal::INT);
+    }
+    cli_support::finish(line, child)
+}
+
+#[test]
+fn interrupted_commands_on_podman_leave_all_or_nothing() {
+    let Some(mut host) = Host::podman_of_a_user() else {
+        return;
+    };
+    host.namespaces.push("ti");
+    let site = host.user.site_dir("ti");
+    let init = format!(
+        "init -n ti --bind-port {} --bind-port-edge {}",
+        free_port(),
+        free_port()
+    );
+    let ended = {
+        let _one_at_a_time = init_lock();
+        interrupt(&host, &init, || site.join("router/skrouterd.json").exists())
+    };
+    assert_eq!(ended.code, 130, "{ended:?}");
+    assert!(!site.exists(), "{ended:?}");
+    assert_eq!(host.field("ti-skupper-router", "{{.Name}}"), "");
+    assert!(
+        !host
+            .engine(["network", "inspect", "skupper-ti"])
+            .status
+            .success()
+    );
+
+    host.ok(&init);
+    let create = "service create s 8080 -n ti";
+    let ended = interrupt(&host, create, || site.join("services/s.yaml").exists());
+    if ended.code == 130 {
+        assert!(!site.join("services/s.yaml").exists(), "{ended:?}");
+        assert_eq!(host.field("ti-s", "{{.Name}}"), "", "{ended:?}");
+        host.ok(create);
+    }
+    assert!(host.pid("ti-s").is_some(), "{ended:?}");
+
+    let journal = site.join("run/journal.yaml");
+    let ended = interrupt(&host, "delete -n ti", || journal.exists());
+    assert!([0, 130].contains(&ended.code), "{ended:?}");
+    host.ok("delete -n ti");
+    assert!(!site.exists());
+    for container in ["ti-s", "ti-skupper-router"] {
+        assert_eq!(host.field(container, "{{.Name}}"), "", "{ended:?}");
+    }
+    assert!(
+        !host
+            .engine(["network", "inspect", "skupper-ti"])
+            .status
+            .success()
+    );
+}
+
+#[test]
+fn no_site_is_made_on_podman_with_a_full_disk() {
+    let Some(host) = Host::podman_of_a_user() else {
+        return;
+    };
+    if !cli_support::is_root() {
+        e2e::did_not_run("only root can mount a small file system", true);
+        return;
+    }
+    // enough for the site's files, not for the image
+    let disk = SmallDisk::mount(&host.user, "1m");
+    let ended = {
+        let _one_at_a_time = init_lock();
+        host.run("init -n tf --ingress none")
+    };
+    let left = host.user.site_dir("tf").exists();
+    let network = host.engine(["network", "inspect", "skupper-tf"]);
+    drop(disk);
+    ended.fails_with(&["the file system is full"]);
+    assert!(!left && !network.status.success(), "{ended:?}");
+    assert_eq!(host.field("tf-skupper-router", "{{.Name}}"), "");
 }

@@ -5,13 +5,12 @@
 mod cli_support;
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use cli_support::{
-    Ended, User, backend, eventually, finish, free_port, init_lock, is_root, signal,
+    Ended, SmallDisk, User, backend, eventually, finish, free_port, init_lock, is_root, signal,
 };
 use rustix::process::Signal;
 
@@ -179,44 +178,6 @@ fn an_interrupted_delete_is_finished_by_the_next() {
     }
 }
 
-/// A small file system on the user's directory; unmounted at the end
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(user: &User, size: &str) -> Self {
-        let path = user.path("data");
-        let mounted = Command::new("mount")
-            .args([
-                "-t",
-                "tmpfs",
-                "-o",
-                &format!("size={size},mode=0777"),
-                "tmpfs",
-            ])
-            .arg(&path)
-            .status()
-            .unwrap();
-        assert!(mounted.success());
-        Self(path)
-    }
-
-    /// Takes all that is left
-    fn fill(&self) {
-        let mut file = fs::File::create(self.0.join("filler")).unwrap();
-        while file.write_all(&[0; 4096]).is_ok() {}
-    }
-
-    fn free(&self) {
-        fs::remove_file(self.0.join("filler")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn no_command_changes_a_site_on_a_full_disk() {
     if !is_root() {
@@ -257,9 +218,12 @@ fn no_command_changes_a_site_on_a_full_disk() {
         user.ok(line);
     }
     disk.fill();
-    let ended = user.run(&format!("token create {}/t.yaml -n a", disk.0.display()));
+    let ended = user.run(&format!(
+        "token create {}/t.yaml -n a",
+        disk.path().display()
+    ));
     ended.fails_with(&["full"]);
-    assert!(!disk.0.join("t.yaml").exists(), "{ended:?}");
+    assert!(!disk.path().join("t.yaml").exists(), "{ended:?}");
     // the token is not on the full disk
     user.ok(&format!("token create {} -n a", token.display()));
     // a full disk is a reason to delete a site
@@ -509,4 +473,65 @@ fn names_that_are_none_are_refused() {
         .filter(|name| !name.to_string_lossy().starts_with('.'))
         .collect();
     assert_eq!(sites, ["a"]);
+}
+
+#[test]
+fn directories_that_cannot_be_used_are_named_with_the_remedy() {
+    let user = User::new();
+    let run = |words: &str, variables: &[(&str, &str)]| {
+        let mut command = user.command(words.split_whitespace());
+        command.envs(variables.iter().copied());
+        cli_support::ended(words, command.output().unwrap())
+    };
+    let init = "init -n a --ingress none";
+    let nowhere = ("XDG_DATA_HOME", "/proc/nowhere");
+    run(init, &[nowhere]).fails_with(&["/proc/nowhere/skupper"]);
+    // a directory of somebody else: `sudo -u` without a home of its own
+    let closed = ("XDG_DATA_HOME", "/proc/1/fd");
+    run(init, &[closed]).fails_with(&["/proc/1/fd/skupper", "$XDG_DATA_HOME"]);
+    run("token create  -n a", &[]).fails_with(&[]);
+    let empty = ["token", "create", "", "-n", "a"];
+    cli_support::ended("empty", user.command(empty).output().unwrap())
+        .fails_with(&["the name of the token file is empty"]);
+}
+
+#[test]
+fn sites_in_long_and_odd_directories_work() {
+    let user = User::new();
+    let odd = user
+        .path("home")
+        .join("sp ace 'quo\"te ö")
+        .join("x".repeat(120));
+    for name in [odd.parent().unwrap(), &odd] {
+        fs::create_dir(name).unwrap();
+        user.own_program(name);
+    }
+    let run = |words: &str| {
+        let mut command = user.command(words.split_whitespace());
+        command
+            .env("XDG_DATA_HOME", &odd)
+            .env("XDG_RUNTIME_DIR", &odd);
+        let ended = cli_support::ended(words, command.output().unwrap());
+        assert_eq!(ended.code, 0, "{ended:?}");
+        ended
+    };
+    {
+        let _one_at_a_time = init_lock();
+        run("init -n a --ingress none");
+    }
+    let port = free_port();
+    let target = backend("odd");
+    run(&format!("service create s 80 --host-port {port} -n a"));
+    run(&format!(
+        "service bind s host 127.0.0.1 --target-port {target} -n a"
+    ));
+    eventually("a reply", || {
+        cli_support::ask(port).is_ok_and(|reply| reply == "odd:ping")
+    });
+    assert!(!run("status -n a --verbose").stdout.contains("not running"));
+    run("delete -n a");
+    eventually("the end of all processes", || {
+        user.processes("skupper").is_empty()
+    });
+    assert_eq!(fs::read_dir(&odd).unwrap().count(), 0);
 }

@@ -107,3 +107,19 @@ async fn a_foreign_container_with_our_name_is_never_touched() {
     );
     assert_eq!(states(&user)[0].1, ContainerState::Exited(0));
 }
+
+#[tokio::test]
+async fn a_container_that_cannot_be_started_does_not_stop_the_others() {
+    let (user, ctx) = site_with_service().await;
+    let web = Service::new(ServiceName::parse("web").expect("a name"), vec![80]);
+    site::service_create(&ctx, &web).await.expect("a service");
+    for name in ["db", "web"] {
+        user.engine.state().containers.remove(name);
+    }
+    user.engine.add_foreign("db", "bridge", &[]);
+    look_after(&ctx, &mut None).await.expect_err("not ours");
+    assert_eq!(
+        states(&user).last(),
+        Some(&("web".to_owned(), ContainerState::Running))
+    );
+}

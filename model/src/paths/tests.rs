@@ -73,6 +73,22 @@ fn home_comes_from_the_user_database_when_the_environment_is_bare() {
 }
 
 #[test]
+fn a_runtime_directory_too_long_for_sockets_is_not_used() {
+    let runtime = |length: usize| {
+        let directory = format!("/{}", "r".repeat(length));
+        let variables = [("XDG_RUNTIME_DIR", directory.as_str()), ("HOME", "/h")];
+        paths(&variables, 1000, false).unwrap().runtime_dir
+    };
+    assert!(runtime(60).ends_with("skupper"));
+    let fits = runtime(MAX_RUNTIME_DIR - "//skupper".len());
+    assert_eq!(fits.as_os_str().len(), MAX_RUNTIME_DIR);
+    assert_eq!(
+        runtime(MAX_RUNTIME_DIR - "/skupper".len()),
+        Path::new("/tmp/skupper-1000")
+    );
+}
+
+#[test]
 fn root_has_system_directories_whatever_xdg_says() {
     let root = paths(
         &[

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use model::name::{LinkName, Namespace, ServiceName, SiteName};
 use model::platform::Platform;
+use model::store::StoreError;
 use thiserror::Error;
 
 use crate::engine::EngineError;
 use crate::host::PortError;
+use crate::image::ImageError;
 use crate::native::{EndError, Holder, LockError};
 
 use super::access::AccessError;
@@ -84,7 +86,7 @@ pub enum SiteError {
     Controller { reason: String, log: Vec<String> },
     #[error(transparent)]
     Supervisor(#[from] SupervisorError),
-    #[error("the router did not answer within {waited:?}: {reason}")]
+    #[error("the router did not answer within {waited:.0?}: {reason}")]
     RouterNotReady {
         waited: Duration,
         reason: String,
@@ -128,7 +130,7 @@ pub enum SiteError {
     TargetExists { service: ServiceName, host: String },
     #[error("could not find target {host} for service interface {service}")]
     NoSuchTarget { service: ServiceName, host: String },
-    #[error("ingress port {port} is already in use")]
+    #[error("ingress port {port} {}", reason(.source))]
     HostPort {
         port: u16,
         #[source]
@@ -181,10 +183,28 @@ impl SiteError {
     fn is_full(&self) -> bool {
         match self {
             Self::Full { .. } => true,
-            Self::State { source, .. } => matches!(
-                source.downcast_ref(),
-                Some(model::store::StoreError::Full { .. })
-            ),
+            Self::State { source, .. } => {
+                let of_file = matches!(source.downcast_ref(), Some(StoreError::Full { .. }));
+                of_file || matches!(source.downcast_ref(), Some(ImageError::Full { .. }))
+            }
+            _ => false,
+        }
+    }
+
+    /// The directory of the sites belongs to somebody else, or nothing can be written there.
+    fn is_forbidden(&self) -> bool {
+        let Self::State { source, .. } = self else {
+            return false;
+        };
+        match source.downcast_ref() {
+            Some(StoreError::Io { source, path, .. }) => {
+                let forbidden = matches!(
+                    source.kind(),
+                    io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+                );
+                // other files of a site are no matter of the environment
+                forbidden && path.components().any(|part| part.as_os_str() == "skupper")
+            }
             _ => false,
         }
     }
@@ -196,6 +216,9 @@ impl SiteError {
             error if error.is_full() => {
                 vec!["free some space there, then run the command again".to_owned()]
             }
+            error if error.is_forbidden() => vec![
+                "sites are kept below $XDG_DATA_HOME, else below $HOME/.local/share: let it name a directory that this user can write to".to_owned(),
+            ],
             Self::NotEnabled { .. } => vec!["make a site with: skupper init".to_owned()],
             Self::AlreadyInitialized { .. } => {
                 vec!["remove it with: skupper delete; or make another with: skupper init -n NAME".to_owned()]
@@ -246,6 +269,10 @@ impl SiteError {
             }
             Self::NoSuchService { .. } => vec!["list them with: skupper service status".to_owned()],
             Self::NoSuchLink { .. } => vec!["list them with: skupper link status".to_owned()],
+            Self::HostPort {
+                source: PortError::Address { .. },
+                ..
+            } => vec!["choose an address of this host with --host-ip".to_owned()],
             Self::HostPort { .. } => vec!["choose another port with --host-port".to_owned()],
             Self::RolledBack { failure, left } => {
                 let mut lines = failure.remedy();
@@ -257,6 +284,14 @@ impl SiteError {
             }
             _ => Vec::new(),
         }
+    }
+}
+
+/// The first is the sentence of v1.
+fn reason(error: &PortError) -> &'static str {
+    match error {
+        PortError::InUse { .. } => "is already in use",
+        PortError::Forbidden { .. } | PortError::Address { .. } => "can't be used",
     }
 }
 

@@ -212,6 +212,9 @@ async fn remove_own_network(
 /// Removes the parents of a removed site when they are empty.
 pub(crate) fn remove_empty_home(paths: &Paths) {
     super::lock::remove_left_turn(paths);
+    if let Err(error) = fs::remove_dir(&paths.runtime_dir) {
+        tracing::debug!(path = %paths.runtime_dir.display(), %error, "stays");
+    }
     for directory in [paths.sites_dir(), paths.data_home.clone()] {
         if let Err(error) = fs::remove_dir(&directory) {
             tracing::debug!(path = %directory.display(), %error, "stays");

@@ -29,6 +29,9 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<(), CommandError> {
     let file = cobra::one_word(&arguments.words)?.to_owned();
+    if file.is_empty() {
+        return Err(CommandError::failed("the name of the token file is empty"));
+    }
     match arguments.token_type.as_deref().unwrap_or("cert") {
         "cert" => {}
         "claim" => {
