@@ -299,7 +299,7 @@ impl SitePaths {
 
     /// Steps of a change that has not ended
     pub fn journal(&self) -> PathBuf {
-        self.run_dir().join("journal.yaml")
+        self.run_dir().join("journal")
     }
 
     /// File name of a service router's socket; the same wherever the directory is mounted

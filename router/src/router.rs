@@ -113,7 +113,7 @@ fn check_certificates(config: &RouterConfig, profiles: &TlsProfiles) -> Result<(
     for listener in config.listeners.values() {
         if let Some(profile) = &listener.ssl_profile {
             profiles
-                .server_config(profile, listener.authenticate_peer)
+                .server_config(profile, listener.wants_certificate())
                 .map_err(|error| failed("listener", &listener.name, &error))?;
         }
     }

@@ -19,6 +19,9 @@ const PERIOD: usize = 1_000_003;
 /// Octets written or compared at a time.
 const STEP: usize = 64 * 1024;
 
+/// For 100 MB on a machine that compiles other things meanwhile.
+pub const LONG: Duration = Duration::from_secs(90);
+
 /// One period and a step, so that every step is one slice.
 static OCTETS: LazyLock<Vec<u8>> = LazyLock::new(|| {
     // xorshift64: octets that look random and are the same in every run.
@@ -272,6 +275,29 @@ pub async fn round_trip(port: u16, pattern: Pattern) -> anyhow::Result<()> {
     };
     tokio::try_join!(sending, pattern.receive_all(&mut from))?;
     Ok(())
+}
+
+/// `len` octets from client to server, then as many back, each with its end: one direction at a time, and half-closed
+/// between.
+///
+/// # Panics
+/// When octets are missing or wrong, or it takes too long.
+pub async fn there_and_back(mut client: TcpStream, mut server: TcpStream, len: u64) {
+    let there = Pattern::new(1, len);
+    one_way("the way up", there, &mut client, &mut server).await;
+    let back = Pattern::new(2, len);
+    one_way("the way down", back, &mut server, &mut client).await;
+}
+
+async fn one_way(what: &str, pattern: Pattern, from: &mut TcpStream, to: &mut TcpStream) {
+    let sending = async {
+        pattern.send(from).await?;
+        from.shutdown().await.context("half-closing")
+    };
+    let both = async { tokio::try_join!(pattern.receive_all(to), sending) };
+    if let Err(error) = crate::within(what, LONG, both).await {
+        panic!("{what}: {error:#}");
+    }
 }
 
 /// As [`round_trip`], tried until it succeeds: for paths that are just being found.

@@ -162,7 +162,7 @@ fn a_router_that_cannot_start_is_rolled_back_with_the_end_of_its_log() {
     let run = user.site_dir("west").join("run");
     let spoiler = std::thread::spawn(move || {
         let started = std::time::Instant::now();
-        while !run.join("journal.yaml").exists() {
+        while !run.join("journal").exists() {
             assert!(started.elapsed() < cli_support::SOON, "no site is made");
             std::thread::yield_now();
         }

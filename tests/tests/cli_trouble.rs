@@ -78,7 +78,7 @@ fn at_any_moment(user: &User, namespace: &str, line: &str, back: &str) {
             next.code == 1 && next.stderr.contains("no such link \"none\""),
             "{next:?}"
         );
-        let journal = user.site_dir(namespace).join("run/journal.yaml");
+        let journal = user.site_dir(namespace).join("run/journal");
         assert!(!journal.exists(), "{ended:?} {next:?}");
         if ended.code == 130 {
             assert_eq!(
@@ -212,7 +212,7 @@ fn no_command_changes_a_site_on_a_full_disk() {
         let ended = user.run(line);
         ended.fails_with(&["the file system is full", "free some space"]);
         assert_eq!(user.snapshot("a"), before, "{ended:?}");
-        assert!(!user.site_dir("a").join("run/journal.yaml").exists());
+        assert!(!user.site_dir("a").join("run/journal").exists());
         assert!(user.ok("status -n a").stdout.contains("is enabled"));
         disk.free();
         user.ok(line);

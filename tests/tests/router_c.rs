@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use e2e::{
     Backend, Family, Pattern, SOON, TestRouter, eventually,
     mesh::{connector, interior, listener},
-    tcp::{connect, ends, over, round_trip, tcp_connector, tcp_listener, works},
+    tcp::{
+        LONG, connect, ends, over, round_trip, tcp_connector, tcp_listener, there_and_back, works,
+    },
     within,
 };
 use model::router_config::{Role, RouterConfig};
@@ -18,7 +20,6 @@ use tokio::{
 
 const ADDRESS: &str = "service:80";
 const LARGE: u64 = 100_000_000;
-const LONG: Duration = Duration::from_secs(90);
 /// After so long a flow counts as stalled.
 const STALLED: Duration = Duration::from_secs(20);
 
@@ -91,31 +92,11 @@ impl Chain {
     async fn pair(&self) -> (TcpStream, TcpStream) {
         tokio::join!(connect(self.port), self.backend.accept())
     }
-}
 
-/// 100 MB on one connection each way, with both half-closes between.
-async fn large(chain: &Chain, len: u64) {
-    let (mut client, mut server) = chain.pair().await;
-    let there = Pattern::new(1, len);
-    let up = async {
-        there.send(&mut client).await.unwrap();
-        client.shutdown().await.unwrap();
-    };
-    let (received, ()) = within("the way up", LONG, async {
-        tokio::join!(there.receive_all(&mut server), up)
-    })
-    .await;
-    received.unwrap();
-    let back = Pattern::new(2, len);
-    let down = async {
-        back.send(&mut server).await.unwrap();
-        server.shutdown().await.unwrap();
-    };
-    let (received, ()) = within("the way down", LONG, async {
-        tokio::join!(back.receive_all(&mut client), down)
-    })
-    .await;
-    received.unwrap();
+    async fn there_and_back(&self, len: u64) {
+        let (client, server) = self.pair().await;
+        there_and_back(client, server, len).await;
+    }
 }
 
 async fn server_first(chain: &Chain) {
@@ -205,7 +186,7 @@ async fn refused_server(port: u16, server: u16) {
 async fn neighbours(first: Kind, last: Kind) {
     for forward in [true, false] {
         let chain = Chain::new(&[first, last], forward).await;
-        large(&chain, LARGE).await;
+        chain.there_and_back(LARGE).await;
         server_first(&chain).await;
         let Chain {
             routers: _routers,
@@ -256,7 +237,7 @@ async fn transit(kinds: [Kind; 3]) {
     let forgetful = kinds[0] == old && kinds[2] == old;
     for forward in [true, false] {
         let chain = Chain::new(&kinds, forward).await;
-        large(&chain, 20_000_000).await;
+        chain.there_and_back(20_000_000).await;
         server_first(&chain).await;
         let Chain {
             routers: _routers,

@@ -167,6 +167,26 @@ async fn a_changed_link_listener_keeps_its_port() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renamed_link_listener_keeps_its_port() {
+    let mut running = Running::new(Plan::routers(2).chain()).await;
+    running.mesh.routers[1].reconfigure(|config| {
+        let mut links = config.listeners.remove("from-r0").unwrap();
+        links.name = "renamed".to_owned();
+        links.cost = 9;
+        config.put_listener(links);
+    });
+    eventually("the link comes back at the new cost", async || {
+        let nodes = running.mesh.routers[0].rows("router.node").await?;
+        match nodes.iter().find(|node| rows::text(node, "id") == "r1") {
+            Some(node) if rows::number(node, "cost") == 9 => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    works(running.port).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unusable_file_changes_nothing_and_is_named() {
     let mut running = Running::new(Plan::routers(2).chain()).await;
     let router = &running.mesh.routers[0];
@@ -415,6 +435,30 @@ async fn check_only_checks() {
         assert_eq!(output.status.code(), Some(1), "{text}: {complaint}");
         assert!(complaint.contains(named), "{text}: {complaint}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_wants_the_authorities_of_listeners_that_ask_for_certificates() {
+    let certificates = Certificates::new();
+    let folder = certificates.issue("r0");
+    let config = |mechanisms: &str| {
+        let mut config = interior("r0");
+        let mut profile = mesh::profile(&folder);
+        profile.name = "links".to_owned();
+        profile.ca_cert_file = None;
+        config.put_ssl_profile(profile);
+        let (mut links, _) = listener_of_links();
+        links.ssl_profile = Some("links".to_owned());
+        links.sasl_mechanisms = vec![mechanisms.to_owned()];
+        config.put_listener(links);
+        config.to_json()
+    };
+    let output = check(&config("ANONYMOUS")).await;
+    assert!(output.status.success(), "{output:?}");
+    let output = check(&config("EXTERNAL")).await;
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{complaint}");
+    assert!(complaint.contains("caCertFile"), "{complaint}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,9 @@ use e2e::{
     Backend, Pattern, Plan, SOON,
     mesh::Mesh,
     rows,
-    tcp::{connect, ends, over, reset, round_trip, tcp_connector, tcp_listener},
+    tcp::{
+        LONG, connect, ends, over, reset, round_trip, tcp_connector, tcp_listener, there_and_back,
+    },
     within,
 };
 use model::router_config::Encapsulation;
@@ -18,8 +20,6 @@ use tokio::{
 
 const ADDRESS: &str = "service:80";
 const LARGE: u64 = 100_000_000;
-/// For 100 MB on a machine that compiles other things meanwhile.
-const LONG: Duration = Duration::from_secs(90);
 
 /// A service from `r0`, where clients come, to `r1`, where the server is.
 struct Service {
@@ -81,27 +81,8 @@ async fn all_of(encapsulation: Encapsulation) {
     .to_owned();
     assert_eq!(link, "TLSv1.3", "the link is encrypted");
     // One connection at a time, each way, and both half-closes.
-    let (mut client, mut server) = service.pair().await;
-    let there = Pattern::new(1, LARGE);
-    let up = async {
-        there.send(&mut client).await.unwrap();
-        client.shutdown().await.unwrap();
-    };
-    let (received, ()) = within("100 MB up", LONG, async {
-        tokio::join!(there.receive_all(&mut server), up)
-    })
-    .await;
-    received.unwrap();
-    let back = Pattern::new(2, LARGE);
-    let down = async {
-        back.send(&mut server).await.unwrap();
-        server.shutdown().await.unwrap();
-    };
-    let (received, ()) = within("100 MB down after the client's half-close", LONG, async {
-        tokio::join!(back.receive_all(&mut client), down)
-    })
-    .await;
-    received.unwrap();
+    let (client, server) = service.pair().await;
+    there_and_back(client, server, LARGE).await;
 
     // The server speaks first, and closes its half first.
     let (mut client, mut server) = service.pair().await;

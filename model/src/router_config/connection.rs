@@ -160,16 +160,28 @@ impl Listener {
         Ok(listener)
     }
 
+    /// Whether peers are asked for a certificate, so that the profile has to say which ones are believed.
+    pub fn wants_certificate(&self) -> bool {
+        if self.http {
+            self.authenticate_peer
+        } else {
+            self.offers_external()
+        }
+    }
+
+    fn offers_external(&self) -> bool {
+        self.sasl_mechanisms
+            .iter()
+            .any(|mechanism| mechanism == "EXTERNAL")
+    }
+
     /// Whether plain octets are refused: a peer cannot prove who it is without TLS
     pub fn tls_only(&self) -> bool {
         self.ssl_profile.is_some()
             && (self.require_ssl
                 || self.require_encryption
                 || self.authenticate_peer
-                || self
-                    .sasl_mechanisms
-                    .iter()
-                    .any(|mechanism| mechanism == "EXTERNAL"))
+                || self.offers_external())
     }
 }
 

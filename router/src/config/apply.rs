@@ -97,13 +97,15 @@ impl Applied {
         if let Some(reason) = difference.refused {
             return Err(reason);
         }
+        let mut listeners = difference.listeners;
+        listeners
+            .changed
+            .extend(renamed(&mut listeners.added, &mut listeners.removed));
         // Sockets first: they are all that can fail. A changed listener that keeps its port gives it up before.
         let mut bound = Vec::new();
-        for listener in &difference.listeners.added {
-            bound.push((
-                listener.clone(),
-                Listener::bind(listener.clone()).map_err(|error| error.to_string())?,
-            ));
+        for listener in listeners.added {
+            let socket = Listener::bind(listener.clone()).map_err(|error| error.to_string())?;
+            bound.push((listener, socket));
         }
         self.profiles.replace(&new.ssl_profiles);
         self.config.proxy_profiles.clone_from(&new.proxy_profiles);
@@ -116,10 +118,10 @@ impl Applied {
         for connector in &difference.connectors.removed {
             self.disconnect(&connector.name);
         }
-        for listener in &difference.listeners.removed {
+        for listener in &listeners.removed {
             self.stop_listening(&listener.name);
         }
-        for (old, new) in difference.listeners.changed {
+        for (old, new) in listeners.changed {
             if let Some(accepting) = self.stop_listening(&old.name) {
                 // It usually keeps its port, which is free only then.
                 accepting.wait().await;
@@ -298,6 +300,22 @@ impl Applied {
             }
         }
     }
+}
+
+/// Takes out the pairs in which a new listener gets the port of one that goes: they are one listener that changes.
+fn renamed(
+    added: &mut Vec<config::Listener>,
+    removed: &mut Vec<config::Listener>,
+) -> Vec<(config::Listener, config::Listener)> {
+    let mut pairs = Vec::new();
+    added.retain(|new| {
+        let Some(old) = removed.iter().position(|old| old.port == new.port) else {
+            return true;
+        };
+        pairs.push((removed.swap_remove(old), new.clone()));
+        false
+    });
+    pairs
 }
 
 impl std::fmt::Debug for Applied {

@@ -263,19 +263,12 @@ impl Serve {
         };
         let config = self
             .profiles
-            .server_config(profile, self.wants_certificate())?;
+            .server_config(profile, self.config.wants_certificate())?;
         if self.config.tls_only() {
             tls::accept_tls(socket, config).await
         } else {
             tls::accept_sniffed(socket, config).await
         }
-    }
-
-    fn wants_certificate(&self) -> bool {
-        self.config
-            .sasl_mechanisms
-            .iter()
-            .any(|mechanism| mechanism == "EXTERNAL")
     }
 
     async fn drive(mut self, stream: Stream, peer: String, issue: Option<Issue>) {

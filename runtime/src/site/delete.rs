@@ -163,7 +163,7 @@ fn is_empty_site(paths: &SitePaths) -> bool {
     let only_run = std::fs::read_dir(paths.root()).map_or(true, |entries| {
         entries.flatten().all(|entry| entry.path() == run)
     });
-    only_run && !paths.journal().exists() && !paths.socket_dir().exists()
+    only_run && !super::journal::is_left(&paths.journal()) && !paths.socket_dir().exists()
 }
 
 /// Reads what is left of the site's description, and connects to its engine.

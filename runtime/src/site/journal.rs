@@ -137,10 +137,13 @@ pub(crate) struct Left {
 /// Reads a journal that was left; `None` when there is none, or when not even its first line was written (then
 /// no step had begun).
 pub(crate) fn read(path: &Path) -> io::Result<Option<Left>> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
+    let found = [path, &former(path)]
+        .into_iter()
+        .map(fs::read_to_string)
+        .find(|text| !matches!(text, Err(error) if error.kind() == io::ErrorKind::NotFound));
+    let text = match found {
+        Some(text) => text?,
+        None => return Ok(None),
     };
     let mut lines = text.lines();
     let Some(header) = lines
@@ -158,10 +161,23 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<Left>> {
 
 /// Removes a journal; a missing one is fine.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+    for path in [path, &former(path)] {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
     }
+    Ok(())
+}
+
+/// True if there is one, readable or not.
+pub(crate) fn is_left(path: &Path) -> bool {
+    path.exists() || former(path).exists()
+}
+
+/// Where earlier releases kept it.
+fn former(path: &Path) -> PathBuf {
+    path.with_extension("yaml")
 }
 
 #[cfg(test)]
@@ -197,6 +213,18 @@ mod tests {
         assert_eq!(left.undos, [undo("a"), Undo::StopController]);
         journal.commit().expect("removable");
         assert!(read(&path).expect("readable").is_none());
+    }
+
+    #[test]
+    fn a_journal_of_an_earlier_release_is_found_and_removed() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let path = dir.path().join("journal");
+        Journal::begin(&dir.path().join("journal.yaml"), &header()).expect("writable");
+        assert!(is_left(&path));
+        let left = read(&path).expect("readable").expect("there");
+        assert_eq!(left.header, header());
+        remove(&path).expect("removable");
+        assert!(!is_left(&path) && read(&path).expect("readable").is_none());
     }
 
     #[test]

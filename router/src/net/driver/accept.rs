@@ -79,30 +79,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             .as_ref()
             .filter(|target| !target.coordinator)
             .ok_or(Refusal::NoRoute)?;
-        let has = |name: &str| {
-            target
-                .capabilities
-                .iter()
-                .any(|symbol| symbol.as_str() == name)
+        let flag = |name, flag: u32| {
+            if named(&target.capabilities, name) {
+                flag
+            } else {
+                0
+            }
         };
-        let flag = |name: &str, flag: u32| if has(name) { flag } else { 0 };
         let flags =
             flag(CAPABILITY_STREAMING, STREAMING) | flag(CAPABILITY_RESEND, RESEND_RELEASED);
         let mut reply = reply_to(attach);
         let capacity = self.options.link_capacity;
-        if has(CAPABILITY_CONTROL) || has(CAPABILITY_DATA) {
-            if self.role() != ConnectionRole::InterRouter {
-                return Err(Refusal::Forbidden);
-            }
-            let kind = if has(CAPABILITY_CONTROL) {
+        if let Some(mut kind) = self.router_link(&target.capabilities)? {
+            if kind == Kind::Control {
                 self.router_links.control_in = Some(link);
-                Kind::Control
             } else if self.router_links.data_in < PRIORITIES {
                 self.router_links.data_in += 1;
-                Kind::Data
             } else {
-                Kind::Stream
-            };
+                kind = Kind::Stream;
+            }
             self.accept_and_grant(
                 link,
                 reply,
@@ -196,22 +191,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn accept_sender(&mut self, link: LinkId, attach: &Attach) -> Result<(), Refusal> {
         let session = self.engine.link_session(link);
         let source = attach.source.as_ref().ok_or(Refusal::NoRoute)?;
-        let has = |name: &str| {
-            source
-                .capabilities
-                .iter()
-                .any(|symbol| symbol.as_str() == name)
-        };
         let mut reply = reply_to(attach);
-        if has(CAPABILITY_CONTROL) || has(CAPABILITY_DATA) {
-            if self.role() != ConnectionRole::InterRouter {
-                return Err(Refusal::Forbidden);
-            }
-            let kind = if has(CAPABILITY_CONTROL) {
-                Kind::Control
-            } else {
-                Kind::Data
-            };
+        if let Some(kind) = self.router_link(&source.capabilities)? {
             self.engine.accept(link, reply);
             self.put_link(link, Attached::sender(kind.clone(), session, None));
             if kind == Kind::Control {
@@ -246,7 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             .clone()
             .filter(|address| !address.is_empty())
             .ok_or(Refusal::NoRoute)?;
-        if has(CAPABILITY_DOWNLINK) {
+        if named(&source.capabilities, CAPABILITY_DOWNLINK) {
             if self.role() != ConnectionRole::Edge || self.shared.space.edge {
                 return Err(Refusal::Forbidden);
             }
@@ -304,6 +285,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         Ok(())
     }
 
+    /// What a link between routers is for, by its capabilities; none if it is not one.
+    fn router_link(&self, capabilities: &[Symbol]) -> Result<Option<Kind>, Refusal> {
+        let kind = if named(capabilities, CAPABILITY_CONTROL) {
+            Kind::Control
+        } else if named(capabilities, CAPABILITY_DATA) {
+            Kind::Data
+        } else {
+            return Ok(None);
+        };
+        if self.role() == ConnectionRole::InterRouter {
+            Ok(Some(kind))
+        } else {
+            Err(Refusal::Forbidden)
+        }
+    }
+
     fn accept_and_grant(&mut self, link: LinkId, reply: Attach, attached: Attached, credit: u32) {
         self.engine.accept(link, reply);
         self.put_link(link, attached);
@@ -358,4 +355,8 @@ fn reply_to(attach: &Attach) -> Attach {
         target.expiry_policy = expiry();
     }
     reply
+}
+
+fn named(capabilities: &[Symbol], name: &str) -> bool {
+    capabilities.iter().any(|symbol| symbol.as_str() == name)
 }
