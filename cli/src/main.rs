@@ -33,6 +33,7 @@ use crate::session::Session;
 use crate::ui::Ui;
 
 fn main() -> ExitCode {
+    keep_own_permissions();
     let (words, foreign) = words();
     let ui = Ui::new(false);
     if let Some(word) = foreign {
@@ -66,6 +67,12 @@ fn main() -> ExitCode {
         code = code.max(1);
     }
     ExitCode::from(code)
+}
+
+/// A umask that takes permissions from the owner would lock us out of what we make; the rest of it is the user's choice
+fn keep_own_permissions() {
+    let mask = rustix::process::umask(rustix::fs::Mode::RWXU);
+    rustix::process::umask(mask - rustix::fs::Mode::RWXU);
 }
 
 /// The arguments, and the first that is no text

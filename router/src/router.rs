@@ -88,6 +88,9 @@ pub fn run(options: &RouterOptions, ready: impl FnOnce()) -> Result<(), RouterEr
         None => None,
     };
     raise_file_limit();
+    // A static program has its random numbers from a file: opened now, when there are files to be had. Threads that
+    // begin to ask for some while clients hold all of them would panic.
+    let _: u64 = rand::random();
     let count = parsed
         .config
         .router

@@ -6,7 +6,7 @@ mod cli_support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cli_support::{
@@ -534,4 +534,65 @@ fn sites_in_long_and_odd_directories_work() {
         user.processes("skupper").is_empty()
     });
     assert_eq!(fs::read_dir(&odd).unwrap().count(), 0);
+}
+
+#[test]
+fn a_mask_that_takes_permissions_from_the_owner_does_no_harm() {
+    let user = User::new();
+    let masked = |line: &str| {
+        let plain = user.command(line.split_whitespace());
+        let mut shell = Command::new("/bin/sh");
+        shell
+            .args(["-c", "umask 0777; exec \"$0\" \"$@\""])
+            .arg(plain.get_program())
+            .args(plain.get_args())
+            .env_clear()
+            .envs(
+                plain
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
+            .current_dir(user.path("home"))
+            .stdin(Stdio::null());
+        user.run_as(&mut shell);
+        let ended = cli_support::ended(line, shell.output().unwrap());
+        assert_eq!(ended.code, 0, "{ended:?}");
+    };
+    {
+        let _one_at_a_time = init_lock();
+        masked("init -n a --ingress none");
+    }
+    masked(&format!(
+        "service create s 80 --host-port {} -n a",
+        free_port()
+    ));
+    masked("service delete s -n a");
+    user.ok("status -n a");
+    user.ok("delete -n a");
+    assert!(!user.site_dir("a").exists());
+}
+
+#[test]
+fn a_damaged_file_is_named_and_takes_nothing_with_it() {
+    let user = User::new();
+    user.init("a", "");
+    let port = free_port();
+    user.ok(&format!("service create s 80 --host-port {port} -n a"));
+    let file = user.site_dir("a").join("services/s.yaml");
+    let before = fs::read(&file).unwrap();
+    fs::write(&file, "name: [").unwrap();
+    for line in ["status", "service delete s", "service create other 80"] {
+        user.run(&format!("{line} -n a"))
+            .fails_with(&["services/s.yaml is damaged", "repair that file"]);
+    }
+    fs::write(&file, before).unwrap();
+    user.ok("service delete s -n a");
+    fs::write(user.site_dir("a").join("site.yaml"), "").unwrap();
+    user.run("status -n a")
+        .fails_with(&["site.yaml is damaged"]);
+    user.ok("delete -n a");
+    assert!(!user.site_dir("a").exists());
+    eventually("the end of all processes", || {
+        user.processes("skupper").is_empty()
+    });
 }

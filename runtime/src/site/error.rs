@@ -216,8 +216,13 @@ impl SiteError {
             error if error.is_full() => {
                 vec!["free some space there, then run the command again".to_owned()]
             }
+            Self::State { source, .. }
+                if matches!(source.downcast_ref(), Some(StoreError::Content { .. })) =>
+            {
+                vec!["repair that file, or remove it and make anew what it described".to_owned()]
+            }
             error if error.is_forbidden() => vec![
-                "sites are kept below $XDG_DATA_HOME, else below $HOME/.local/share: let it name a directory that this user can write to".to_owned(),
+                "sites are kept below $XDG_DATA_HOME, else below $HOME/.local/share (root's below /var/lib): make it a directory that this user can write to".to_owned(),
             ],
             Self::NotEnabled { .. } => vec!["make a site with: skupper init".to_owned()],
             Self::AlreadyInitialized { .. } => {

@@ -106,10 +106,15 @@ impl User {
             .env("SKUPPER_SUPERVISOR", "detached")
             .current_dir(self.path("home"))
             .stdin(Stdio::null());
+        self.run_as(&mut command);
+        command
+    }
+
+    /// Makes a program run as this user
+    pub fn run_as(&self, command: &mut Command) {
         if let Some(uid) = self.uid {
             command.uid(uid).gid(uid);
         }
-        command
     }
 
     /// Runs a line of words without quotes
