@@ -653,3 +653,17 @@ async fn connections_end_when_their_certificates_are_too_old_by_number() {
         works(running.port).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_made_anew_resumes_its_session() {
+    let mut running = Running::new(Plan::routers(2).secured().chain()).await;
+    let router = &mut running.mesh.routers[0];
+    router.until_log("resumed=false").await;
+    let dial = router.config.connectors["to-r1"].clone();
+    router.reconfigure(|config| config.connectors.clear());
+    router.until_nodes(&[]).await;
+    router.reconfigure(|config| config.put_connector(dial));
+    router.until_nodes(&["r1"]).await;
+    router.until_log("resumed=true").await;
+    works(running.port).await;
+}

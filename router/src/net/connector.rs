@@ -153,6 +153,10 @@ impl Connector {
             () = cancel.cancelled() => return Ok(Ended::Cancelled),
         };
         let facts = stream.tls_facts();
+        if let Some(facts) = &facts {
+            debug!(target: "router::server", connector = %self.config.name, protocol = facts.protocol,
+                cipher = facts.cipher, resumed = facts.resumed, "TLS established");
+        }
         let options = Options {
             role,
             outgoing: true,

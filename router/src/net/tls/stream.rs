@@ -9,8 +9,8 @@ use std::{
 };
 
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, CommonState, Error, ProtocolVersion,
-    ServerConfig,
+    AlertDescription, CertificateError, ClientConfig, CommonState, Error, HandshakeKind,
+    ProtocolVersion, ServerConfig,
     pki_types::{CertificateDer, ServerName},
     server::Acceptor,
 };
@@ -49,6 +49,8 @@ pub struct TlsFacts {
     pub cipher: &'static str,
     /// Key size of the suite in bits.
     pub bits: u16,
+    /// The session goes on from an earlier connection, without certificates being sent again.
+    pub resumed: bool,
     /// Negotiated application protocol.
     pub alpn: Option<String>,
     /// Subject of the peer's verified certificate (see [`peer_identity`]); none if it presented none.
@@ -88,6 +90,7 @@ impl Stream {
             },
             cipher,
             bits,
+            resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
             alpn: state
                 .alpn_protocol()
                 .map(|alpn| String::from_utf8_lossy(alpn).into_owned()),
