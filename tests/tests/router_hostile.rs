@@ -230,6 +230,20 @@ async fn peers_that_do_not_finish_hold_a_bounded_number_of_places_for_a_bounded_
         }
     })
     .await;
+    // Who only looks whether the port is open is counted, and no reason for a warning.
+    let warnings = target.warnings("");
+    let counted = target.failed().await;
+    for port in [target.links(), target.clients] {
+        drop(connect(port).await);
+    }
+    eventually("the visits are counted", async || {
+        match target.failed().await - counted {
+            2 => Ok(()),
+            other => Err(other.to_string()),
+        }
+    })
+    .await;
+    assert_eq!(target.warnings(""), warnings);
     // One line for each listener and reason.
     let slow = target.warnings("did not finish its handshake within");
     assert!((1..=3).contains(&slow), "{slow}");

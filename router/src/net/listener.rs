@@ -238,9 +238,16 @@ impl Serve {
         };
         match stream {
             Ok(Ok(stream)) => self.drive(stream, peer, issue).await,
+            Ok(Err(error)) if error.peer_left() => self.left(&peer),
             Ok(Err(error)) => self.refused(&peer, &error.reason()),
             Err(unfinished) => self.refused(&peer, &unfinished.to_string()),
         }
+    }
+
+    /// Counts a peer that came and went, as those do that look whether a port is open.
+    fn left(&self, peer: &str) {
+        self.shared.counters.handshake_failed();
+        debug!(target: "router::server", listener = %self.config.name, %peer, "the peer left before it opened its connection");
     }
 
     /// Counts a peer that never opened its connection, and logs it unless that was said of another one lately.
@@ -336,6 +343,7 @@ impl Serve {
             Ended::Io(error) if !opened.is_cancelled() => {
                 self.refused(&peer, &tls::explain_io(&error));
             }
+            Ended::Eof if !opened.is_cancelled() => self.left(&peer),
             ended if !opened.is_cancelled() => self.refused(&peer, &ended.to_string()),
             ended => {
                 debug!(target: "router::server", listener = %self.config.name, %peer, reason = %ended, "connection ended");

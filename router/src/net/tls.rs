@@ -119,4 +119,9 @@ impl TlsError {
             other => other.to_string(),
         }
     }
+
+    /// True if the peer only came and went, as those do that look whether a port is open.
+    pub(crate) fn peer_left(&self) -> bool {
+        matches!(self, Self::Handshake { source, .. } if source.kind() == io::ErrorKind::UnexpectedEof)
+    }
 }

@@ -41,6 +41,10 @@ impl TlsFailure {
             other => other.to_string(),
         }
     }
+
+    fn peer_left(&self) -> bool {
+        matches!(self, Self::Tls(error) if error.peer_left())
+    }
 }
 
 /// The TLS server of a tcpListener.
@@ -78,6 +82,10 @@ impl ServerTls {
     /// Counts and logs a client that was refused.
     pub(super) fn refused(&self, listener: &str, counters: &Counters, failure: &TlsFailure) {
         counters.handshake_failed();
+        if failure.peer_left() {
+            debug!(target: "router::tcp", listener, error = %failure, "client left");
+            return;
+        }
         match self.complaints.due(&failure.reason()) {
             Some(silent) => {
                 warn!(target: "router::tcp", listener, error = %failure, silent, "client refused");
