@@ -4,6 +4,7 @@
 //! files change, [`TlsProfiles::refresh`] loads them anew, and connections made from then on use them. A file that
 //! cannot be used changes nothing: what was loaded before stays in force.
 
+mod build;
 mod cipher;
 mod credentials;
 mod identity;
