@@ -70,6 +70,21 @@ fn ask_name(target: &str) -> std::io::Result<String> {
     Ok(reply)
 }
 
+/// Name of a site's container; the default site has the plain ones
+fn container(namespace: &str, name: &str) -> String {
+    match namespace {
+        "default" => name.to_owned(),
+        _ => format!("{namespace}-{name}"),
+    }
+}
+
+fn network(namespace: &str) -> String {
+    match namespace {
+        "default" => "skupper".to_owned(),
+        _ => format!("skupper-{namespace}"),
+    }
+}
+
 /// An engine with its own command line, and a user of it. What was made in `namespaces` is removed at the end.
 struct Host {
     user: User,
@@ -182,9 +197,9 @@ impl Host {
 
     /// Runs this program in a container of the site's network and image
     fn payload(&self, namespace: &str, options: &[&str], variables: &[(&str, &str)]) -> Output {
-        let image = self.field(&format!("{namespace}-skupper-router"), "{{.Config.Image}}");
+        let image = self.field(&container(namespace, "skupper-router"), "{{.Config.Image}}");
         let mount = format!("{}:/payload:ro", self.payload_file().display());
-        let network = format!("skupper-{namespace}");
+        let network = network(namespace);
         let variables: Vec<String> = variables
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
@@ -357,15 +372,14 @@ fn an_engine_is_restarted(host: &Host, port: u16, reply: &str) {
     });
 }
 
-fn nothing_is_left(host: &Host, namespaces: [&str; 2]) {
+fn nothing_is_left<const COUNT: usize>(host: &Host, namespaces: [&str; COUNT]) {
     for namespace in namespaces {
         host.ok(&format!("delete -n {namespace}"));
-        for container in ["hello", "skupper-router"] {
-            let name = format!("{namespace}-{container}");
+        for name in ["hello", "skupper-router"] {
+            let name = container(namespace, name);
             assert_eq!(host.field(&name, "{{.Name}}"), "", "{name}");
         }
-        let network = format!("skupper-{namespace}");
-        let output = host.engine(["network", "inspect", &network]);
+        let output = host.engine(["network", "inspect", &network(namespace)]);
         assert!(!output.status.success(), "{output:?}");
     }
 }
@@ -487,11 +501,30 @@ fn no_site_is_made_on_podman_with_a_full_disk() {
         e2e::did_not_run("only root can mount a small file system", true);
         return;
     }
+    // another program, so that the engine does not have its image yet
+    let program = host.user.path("home").join("skupper");
+    let mut octets = fs::read(cli_support::binary()).unwrap();
+    octets.push(0);
+    fs::write(&program, octets).unwrap();
+    host.user.own_program(&program);
     // enough for the site's files, not for the image
     let disk = SmallDisk::mount(&host.user, "1m");
+    let line = "init -n tf --ingress none";
     let ended = {
         let _one_at_a_time = init_lock();
-        host.run("init -n tf --ingress none")
+        let plain = host.skupper(line);
+        let mut command = Command::new(&program);
+        command
+            .args(plain.get_args())
+            .env_clear()
+            .envs(
+                plain
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
+            .current_dir(host.user.path("home"));
+        host.user.run_as(&mut command);
+        ended(line, command.output().unwrap())
     };
     let left = host.user.site_dir("tf").exists();
     let network = host.engine(["network", "inspect", "skupper-tf"]);
@@ -499,4 +532,34 @@ fn no_site_is_made_on_podman_with_a_full_disk() {
     ended.fails_with(&["the file system is full"]);
     assert!(!left && !network.status.success(), "{ended:?}");
     assert_eq!(host.field("tf-skupper-router", "{{.Name}}"), "");
+}
+
+#[test]
+fn the_default_site_on_podman_has_plain_names() {
+    let Some(mut host) = Host::podman_of_a_user() else {
+        return;
+    };
+    host.init("default");
+    host.serve("default", "plain-backend");
+    let port = free_port();
+    host.ok(&format!(
+        "expose host plain-backend --address hello --port 8080 --target-port {BACKEND_PORT} --host-port {port}"
+    ));
+    for name in ["hello", "skupper-router"] {
+        assert!(host.pid(name).is_some(), "{name}");
+    }
+    host.asked_inside("default", "hello:8080", "plain-backend:ping");
+    recovered("a reply at the host's port", || {
+        ask(port).is_ok_and(|reply| reply == "plain-backend:ping")
+    });
+    for name in ["skupper-router", "skupper-router-local"] {
+        host.run(&format!("service create {name} 80"))
+            .fails_with(&[name, "site router"]);
+    }
+    // a name that is a container's already, of the site or of anybody
+    host.run("service create plain-backend 80")
+        .fails_with(&["a container named plain-backend already exists"]);
+    host.ok("unexpose host plain-backend --address hello");
+    host.engine(["rm", "--force", "plain-backend"]);
+    nothing_is_left(&host, ["default"]);
 }

@@ -5,6 +5,7 @@
 mod cli_support;
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -36,7 +37,7 @@ fn catches_interrupts(pid: i32) -> bool {
         .is_some_and(|mask| mask & (1 << 1) != 0)
 }
 
-/// Runs a line and interrupts it so long after it is ready for that; a second time at once if told so
+/// Runs a line and interrupts it so long after it is ready for that; a second time as soon as it says so, if asked to
 fn interrupt(user: &User, line: &str, delay: Duration, twice: bool) -> Ended {
     let mut child = spawn(user, line);
     let id = pid(&child);
@@ -48,12 +49,23 @@ fn interrupt(user: &User, line: &str, delay: Duration, twice: bool) -> Ended {
     while running(&mut child) && ready.elapsed() < delay {
         std::thread::yield_now();
     }
-    for _ in 0..=u8::from(twice) {
-        if running(&mut child) {
-            signal(id, Signal::INT);
-        }
+    if running(&mut child) {
+        signal(id, Signal::INT);
     }
-    finish(line, child)
+    if !twice {
+        return finish(line, child);
+    }
+    // two at once are one: the second is sent when the first was heard
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut text = String::new();
+    while !text.contains("Interrupted") && said.read_line(&mut text).unwrap() > 0 {}
+    if running(&mut child) {
+        signal(id, Signal::INT);
+    }
+    said.read_to_string(&mut text).unwrap();
+    let mut ended = finish(line, child);
+    ended.stderr = text;
+    ended
 }
 
 const MOMENTS: [(Duration, bool); 4] = [

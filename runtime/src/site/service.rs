@@ -243,6 +243,12 @@ async fn plan_container(
     let Some(blueprint) = blueprint_of(ctx, handle, engine) else {
         return Ok(());
     };
+    let name = service.container_name();
+    if [naming::ROUTER, naming::ROUTER_LOCAL].contains(&name) {
+        return Err(SiteError::Invalid(format!(
+            "{name} is the name of the site router on the site's network"
+        )));
+    }
     let spec = blueprint.service(service);
     if let Some(found) = engine.container(&spec.name).await? {
         return Err(SiteError::ContainerExists {
