@@ -359,8 +359,8 @@ fn client_sends_header_and_open_in_one_burst_after_the_outcome() {
     let amqp = unhex("414d515000010000");
     let at = sent.windows(8).position(|window| window == amqp).unwrap();
     assert_eq!(sent[at + 16..at + 19], [0x00, 0x53, 0x10]);
-    // The server has answered nothing yet: the application decides.
-    assert!(!pair.server.sent.windows(8).any(|window| window == amqp));
+    // The server has sent no Open yet: the application decides.
+    assert!(pair.server.sent.ends_with(&amqp));
 }
 
 #[test]
@@ -545,4 +545,20 @@ fn open_and_close_during_the_sasl_exchange_wait_or_end_it() {
     )));
     assert!(pair.server.engine.is_closed());
     assert!(pair.server.drain(pair.now).is_empty());
+}
+
+#[test]
+fn a_server_sends_its_header_to_clients_that_wait_for_it() {
+    let now = Instant::now();
+    let sasl = ServerSasl {
+        required: false,
+        ..ServerSasl::anonymous()
+    };
+    let mut server = End::new(Connection::server(config("server"), sasl, now));
+    server.feed(b"AMQP\x00\x01\x00\x00", now);
+    assert_eq!(server.drain(now), b"AMQP\x00\x01\x00\x00");
+    // The Open brings no second one.
+    server.engine.open(None);
+    let sent = server.drain(now);
+    assert!(!sent.is_empty() && !sent.starts_with(b"AMQP"), "{sent:?}");
 }

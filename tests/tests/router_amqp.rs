@@ -1,9 +1,10 @@
-//! AMQP clients of an independent implementation (proton, in Python) on two linked routers.
+//! AMQP clients of independent implementations (proton, in Python; fe2o3-amqp, in Rust) on two linked routers.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::{path::Path, time::Duration};
 
-use e2e::{Plan, did_not_run, environment, mesh::listener, within};
+use e2e::{Plan, SOON, did_not_run, environment, mesh::listener, within};
+use fe2o3_amqp::{Connection, Receiver, Sender, Session, types::messaging::Outcome};
 use model::router_config::{AddressEntity, Distribution, Role};
 use tokio::process::Command;
 
@@ -61,4 +62,69 @@ async fn clients_of_another_implementation_are_served() {
         );
     }
     mesh.converged().await;
+}
+
+/// Octets that need many frames.
+const LARGE: usize = 3_000_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_in_rust_get_messages_in_order_and_outcomes_back() {
+    let mut plan = Plan::routers(2).secured().chain();
+    let mut urls = Vec::new();
+    for config in &mut plan.configs {
+        let (clients, port) = listener("clients", Role::Normal);
+        config.put_listener(clients);
+        urls.push(format!("amqp://127.0.0.1:{port}"));
+    }
+    let _mesh = plan.start().await;
+    let mut far = Connection::open("far", urls[1].as_str()).await.unwrap();
+    let mut far_session = Session::begin(&mut far).await.unwrap();
+    let mut receiver = Receiver::attach(&mut far_session, "in", "orders")
+        .await
+        .unwrap();
+    let mut near = Connection::open("near", urls[0].as_str()).await.unwrap();
+    let mut near_session = Session::begin(&mut near).await.unwrap();
+    let mut sender = Sender::attach(&mut near_session, "out", "orders")
+        .await
+        .unwrap();
+
+    let receiving = tokio::spawn(async move {
+        for index in 0..200 {
+            let delivery = receiver.recv::<String>().await.unwrap();
+            assert_eq!(*delivery.body(), format!("order {index}"));
+            if index % 10 == 9 {
+                receiver.reject(&delivery, None).await.unwrap();
+            } else {
+                receiver.accept(&delivery).await.unwrap();
+            }
+        }
+        let delivery = receiver.recv::<String>().await.unwrap();
+        assert_eq!(delivery.body().len(), LARGE);
+        assert!(delivery.body().bytes().all(|octet| octet == b'x'));
+        receiver.release(&delivery).await.unwrap();
+        receiver
+    });
+    for index in 0..200 {
+        let outcome = within("an outcome", SOON, sender.send(format!("order {index}")))
+            .await
+            .unwrap();
+        let rejected = matches!(outcome, Outcome::Rejected(_));
+        assert_eq!(rejected, index % 10 == 9, "{index}: {outcome:?}");
+        assert!(
+            rejected || matches!(outcome, Outcome::Accepted(_)),
+            "{outcome:?}"
+        );
+    }
+    let outcome = within("the large one", SOON, sender.send("x".repeat(LARGE)))
+        .await
+        .unwrap();
+    assert!(matches!(outcome, Outcome::Released(_)), "{outcome:?}");
+    let receiver = within("the receiver is done", SOON, receiving)
+        .await
+        .unwrap();
+    receiver.close().await.unwrap();
+    sender.close().await.unwrap();
+    far_session.end().await.unwrap();
+    far.close().await.unwrap();
+    near.close().await.unwrap();
 }

@@ -14,7 +14,7 @@ use super::session::Session;
 use super::table::NumberMap;
 use super::timer::Timer;
 use super::transmit::Transmit;
-use crate::frame::{self, MIN_MAX_FRAME_SIZE, ProtocolHeader};
+use crate::frame::{self, MIN_MAX_FRAME_SIZE};
 use crate::performative::{Close, Condition, Open, Role};
 use crate::types::Symbol;
 
@@ -36,6 +36,7 @@ pub struct Connection {
     pub(super) mechanism: Option<Symbol>,
     pub(super) identity: Option<String>,
 
+    pub(super) header_sent: bool,
     /// The application called for the Open while the SASL exchange was still on.
     pub(super) open_wanted: bool,
     pub(super) open_sent: bool,
@@ -104,6 +105,7 @@ impl Connection {
             sasl,
             mechanism: None,
             identity: None,
+            header_sent: false,
             open_wanted: false,
             open_sent: false,
             close_sent: false,
@@ -146,8 +148,8 @@ impl Connection {
         if self.config.open.idle_time_out.is_none() {
             self.config.open.idle_time_out = self.config.idle_timeout.map(half_in_milliseconds);
         }
+        self.write_amqp_header();
         let out = self.transmit.tail();
-        out.put_slice(&ProtocolHeader::Amqp.octets());
         let at = frame::start(frame::TYPE_AMQP, 0, out);
         self.config.open.encode(out);
         frame::finish(at, 0, out);

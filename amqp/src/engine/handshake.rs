@@ -69,6 +69,7 @@ impl Connection {
             (Phase::SaslHeader, Some(ProtocolHeader::Amqp)) => Err(ConnectionError::SaslRequired),
             (Phase::AmqpHeader, Some(ProtocolHeader::Amqp)) => {
                 self.phase = Phase::Frames;
+                self.write_amqp_header();
                 Ok(())
             }
             (Phase::AmqpHeader, Some(ProtocolHeader::Sasl)) => {
@@ -102,6 +103,7 @@ impl Connection {
             }
             Some(ProtocolHeader::Amqp) if !sasl.required => {
                 self.phase = Phase::Frames;
+                self.write_amqp_header();
                 self.open_if_wanted();
                 Ok(())
             }
@@ -257,6 +259,14 @@ impl Connection {
     fn open_if_wanted(&mut self) {
         if self.open_wanted {
             self.open(None);
+        }
+    }
+
+    /// A peer may wait for the header before it sends its Open (§2.2).
+    pub(super) fn write_amqp_header(&mut self) {
+        if !self.header_sent {
+            self.header_sent = true;
+            self.write_header(ProtocolHeader::Amqp);
         }
     }
 
