@@ -16,6 +16,7 @@ mod attributes;
 mod check;
 mod connection;
 mod difference;
+mod entity;
 mod error;
 mod log;
 mod parse;
@@ -33,15 +34,16 @@ pub use self::{
     address::{AddressEntity, AddressMatch},
     connection::{Connector, Listener},
     difference::{Changes, ConfigDiff},
+    entity::{Entity, EntityKey},
     error::ConfigError,
-    log::{LogEntity, LogSelector},
+    log::{LOG_MODULES, LogEntity, LogSelector},
     proxy::ProxyProfile,
     router::RouterEntity,
     site::SiteEntity,
     ssl_profile::SslProfile,
     tcp::{TcpConnector, TcpListener},
     value::{
-        AddressFamily, Distribution, Encapsulation, LogLevel, Mode, Role, Sensitive,
+        AddressFamily, Distribution, Encapsulation, EntityKind, LogLevel, Mode, Role, Sensitive,
         StripAnnotations,
     },
 };

@@ -6,6 +6,7 @@
 mod journal;
 mod modules;
 mod output;
+mod recent;
 
 use std::{fmt, sync::Arc};
 
@@ -25,7 +26,8 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use self::{journal::Journal, modules::Settings, output::Output};
+pub use self::recent::{LogCounts, LogLine, Recent};
+use self::{journal::Journal, modules::Settings, output::Output, recent::Recorder};
 
 /// How events are written.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -43,9 +45,15 @@ pub enum Format {
 pub struct LogHandle {
     settings: Arc<ArcSwap<Settings>>,
     filter: reload::Handle<ModuleFilter, Registry>,
+    recent: Arc<Recent>,
 }
 
 impl LogHandle {
+    /// What was written lately.
+    pub fn recent(&self) -> Arc<Recent> {
+        self.recent.clone()
+    }
+
     /// Applies a new configuration; the old one is forgotten. Output files are opened anew, so this also follows their
     /// rotation. One that cannot be opened is replaced by standard error, with a warning there.
     pub fn apply(&self, config: &[LogEntity]) {
@@ -92,12 +100,15 @@ fn subscriber(
             .boxed(),
         Format::Json => layer.json().boxed(),
     };
+    let recent = Arc::new(Recent::default());
+    let layer = layer.and_then(Recorder(recent.clone()));
     let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter));
     (
         subscriber,
         LogHandle {
             settings,
             filter: filter_handle,
+            recent,
         },
     )
 }
@@ -335,6 +346,47 @@ mod tests {
             "{rest}"
         );
         assert!(rest.contains("logging.rs:"), "{rest}");
+    }
+
+    #[test]
+    fn what_is_written_is_kept_for_management() {
+        let files = Files::new();
+        let config = [files.log("DEFAULT", &[(LogLevel::Warning, true)], "log")];
+        let (subscriber, handle) = subscriber(&config, Format::Text);
+        with_default(subscriber, || {
+            speak();
+            for _ in 0..1000 {
+                tracing::warn!(target: "router::core", long = "x".repeat(5000), "more");
+            }
+        });
+        let lines = handle.recent().lines();
+        assert_eq!(lines.len(), 500);
+        assert!(lines.iter().all(|line| line.text.len() <= 2048));
+        let counts = handle.recent().counts();
+        let core = LogCounts {
+            warning: 1001,
+            error: 1,
+            ..LogCounts::default()
+        };
+        assert_eq!(
+            counts.into_iter().collect::<Vec<_>>(),
+            [("ROUTER_CORE", core)]
+        );
+    }
+
+    #[test]
+    fn a_kept_line_has_message_and_fields() {
+        let files = Files::new();
+        let config = [files.log("DEFAULT", &[(LogLevel::Warning, true)], "log")];
+        let (subscriber, handle) = subscriber(&config, Format::Text);
+        with_default(subscriber, speak);
+        let lines = handle.recent().lines();
+        let first = &lines[0];
+        assert_eq!(
+            (first.module, first.level, first.text.as_str()),
+            ("ROUTER_CORE", "warning", "core warning number=7")
+        );
+        assert!(first.file.unwrap().ends_with("logging.rs") && first.unix_seconds > 0);
     }
 
     #[test]

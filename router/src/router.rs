@@ -12,18 +12,20 @@ use model::router_config::{Mode, RouterConfig};
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
+    sync::mpsc,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    config::{self, Applied, LoadError, watch::ConfigWatch},
+    config::{self, Applied, Live, LoadError, watch::ConfigWatch},
     control::{Adaptors, Control, resident_memory},
     core::{
         address::AddressSpace,
         shared::{ControlMessage, Shared},
     },
     logging,
+    management::Change,
     net::{
         http::{HttpState, MetricKind},
         tls::TlsProfiles,
@@ -33,6 +35,8 @@ use crate::{
 
 /// Time that flows have to end after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(8);
+/// Changes asked for over management that may wait.
+const CHANGES: usize = 64;
 /// Workers unless the configuration says how many.
 const MAX_DEFAULT_WORKERS: usize = 4;
 
@@ -157,27 +161,39 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt()).map_err(start)?;
     let adaptors = Adaptors::default();
     let cancel = CancellationToken::new();
-    let control = Control::new(shared.clone(), Arc::new(config.clone()), adaptors.clone());
+    let (changes, mut wanted) = mpsc::channel(CHANGES);
+    let control = Control::new(
+        shared.clone(),
+        Arc::new(config.clone()),
+        adaptors.clone(),
+        changes,
+        log.recent(),
+    );
     let control = tokio::spawn(control.run(cancel.clone()));
     let http = Arc::new(Health {
         shared: shared.clone(),
     });
     info!(target: "router", id = %config.router.id, mode = %config.router.mode, workers = shared.workers.len(),
         version = model::PRODUCT_VERSION, "router starts");
-    let mut applied =
+    let applied =
         Applied::start(shared.clone(), profiles.clone(), adaptors, http, config).map_err(start)?;
+    let mut live = Live::new(applied);
     let mut watch = ConfigWatch::new(
         &options.config,
         profiles.directories().into_iter().collect(),
     )
     .map_err(|error| RouterError::Start(error.to_string()))?;
     // A change between the first reading and the watch would go unnoticed.
-    reload(options, &mut applied, &shared, &profiles, &log).await;
+    reload(options, &mut live, &shared, &profiles, &log).await;
     ready();
     loop {
         tokio::select! {
             () = watch.changed() => {
-                reload(options, &mut applied, &shared, &profiles, &log).await;
+                reload(options, &mut live, &shared, &profiles, &log).await;
+                watch.set_directories(profiles.directories());
+            }
+            Some(change) = wanted.recv() => {
+                edit(*change, &mut live, &shared, &log).await;
                 watch.set_directories(profiles.directories());
             }
             _ = terminate.recv() => break,
@@ -185,11 +201,11 @@ async fn serve(
         }
     }
     tokio::select! {
-        () = drain(&shared, &applied) => {}
+        () = drain(&shared, live.applied()) => {}
         _ = terminate.recv() => warn!(target: "router", "told twice: flows are broken off"),
         _ = interrupt.recv() => warn!(target: "router", "told twice: flows are broken off"),
     }
-    applied.close_connections();
+    live.applied().close_connections();
     // Closes are on their way; peers that do not answer are not waited for.
     tokio::time::sleep(Duration::from_millis(100)).await;
     cancel.cancel();
@@ -201,7 +217,7 @@ async fn serve(
 /// Applies a changed file; an unusable one leaves everything as it is.
 async fn reload(
     options: &RouterOptions,
-    applied: &mut Applied,
+    live: &mut Live,
     shared: &Shared,
     profiles: &TlsProfiles,
     log: &logging::LogHandle,
@@ -222,7 +238,7 @@ async fn reload(
     };
     match config::load(&options.config) {
         Err(error) => refused(error.to_string()),
-        Ok(parsed) if parsed.config == *applied.config() => {
+        Ok(parsed) if parsed.config == *live.file() => {
             // Perhaps it was put back after a change that was refused.
             shared.tell(ControlMessage::ConfigurationRefused(None));
         }
@@ -230,13 +246,22 @@ async fn reload(
             for warning in &parsed.warnings {
                 warn!(target: "router::config", "{warning}");
             }
-            let logs = parsed.config.logs.clone();
-            match applied.change(parsed.config).await {
-                Ok(()) => log.apply(&logs),
+            match live.reload(parsed.config).await {
+                Ok(()) => log.apply(&live.applied().config().logs),
                 Err(reason) => refused(reason),
             }
         }
     }
+}
+
+/// Makes a change that management asked for, and has it answered.
+async fn edit(change: Change, live: &mut Live, shared: &Shared, log: &logging::LogHandle) {
+    let logs = live.applied().config().logs.clone();
+    let outcome = live.edit(&change.action).await;
+    if live.applied().config().logs != logs {
+        log.apply(&live.applied().config().logs);
+    }
+    shared.tell(ControlMessage::Changed(Box::new(change.finished(outcome))));
 }
 
 /// Withdraws addresses and waits for flows to end.

@@ -198,6 +198,17 @@ impl<'a> Attributes<'a> {
         }
     }
 
+    /// What nobody took is unknown, and an error
+    pub(super) fn finish_strictly(self) -> Result<(), ConfigError> {
+        match self.values.into_keys().next() {
+            Some(attribute) => Err(ConfigError::UnknownAttribute {
+                entity: self.label,
+                attribute,
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// What nobody took is unknown
     pub(super) fn finish(self) {
         for attribute in self.values.keys() {

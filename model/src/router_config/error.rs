@@ -29,6 +29,14 @@ pub enum ConfigError {
     /// Known, but not built yet
     #[error("{0} is not supported yet")]
     NotSupported(String),
+    /// An attribute that no router knows, of an entity that is made alone
+    #[error("{entity} has an unknown attribute {attribute:?}")]
+    UnknownAttribute {
+        /// Type and name
+        entity: String,
+        /// The attribute
+        attribute: String,
+    },
     /// An attribute that must be there
     #[error("{entity} has no {attribute}")]
     Missing {

@@ -116,7 +116,7 @@ fn log_selectors(text: &str) -> Result<Vec<LogSelector>, String> {
 }
 
 /// Modules that log entities may name; others are kept with a warning, later routers have more
-const LOG_MODULES: [&str; 24] = [
+pub const LOG_MODULES: [&str; 24] = [
     "ADDRESS_WATCH",
     "AGENT",
     "AUTHSERVICE",

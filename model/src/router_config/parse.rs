@@ -1,12 +1,10 @@
 //! From text to entities.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value};
 
 use super::{
-    AddressEntity, ConfigError, Connector, Listener, LogEntity, Mode, Parsed, ProxyProfile,
-    RouterConfig, RouterEntity, SiteEntity, SslProfile, TcpConnector, TcpListener,
+    ConfigError, Entity, EntityKind, Mode, Parsed, ProxyProfile, RouterConfig, RouterEntity,
+    SiteEntity,
     attributes::{Attributes, camel_case},
 };
 
@@ -21,7 +19,7 @@ const NOT_SUPPORTED: [&str; 6] = [
 ];
 
 /// Type and attributes
-type Entity = (String, Map<String, Value>);
+type Entry = (String, Map<String, Value>);
 
 pub(super) fn parse(text: &str) -> Result<Parsed, ConfigError> {
     let mut warnings = Vec::new();
@@ -34,40 +32,11 @@ pub(super) fn parse(text: &str) -> Result<Parsed, ConfigError> {
             "router" => router
                 .replace(RouterEntity::read(&mut attributes)?)
                 .is_none(),
-            "sslProfile" => {
-                let entity = SslProfile::read(&mut attributes)?;
-                put(&mut config.ssl_profiles, entity.name.clone(), entity)
-            }
             "proxyProfile" => {
                 let entity = ProxyProfile::read(&mut attributes)?;
-                put(&mut config.proxy_profiles, entity.name.clone(), entity)
+                let name = entity.name.clone();
+                config.proxy_profiles.insert(name, entity).is_none()
             }
-            "listener" => {
-                let entity = Listener::read(&mut attributes)?;
-                put(&mut config.listeners, entity.name.clone(), entity)
-            }
-            "connector" => {
-                let entity = Connector::read(&mut attributes)?;
-                put(&mut config.connectors, entity.name.clone(), entity)
-            }
-            "address" => push_unless(
-                &mut config.addresses,
-                AddressEntity::read(&mut attributes)?,
-                |a, b| a.matches == b.matches,
-            ),
-            "tcpListener" => {
-                let entity = TcpListener::read(&mut attributes)?;
-                put(&mut config.tcp_listeners, entity.name.clone(), entity)
-            }
-            "tcpConnector" => {
-                let entity = TcpConnector::read(&mut attributes)?;
-                put(&mut config.tcp_connectors, entity.name.clone(), entity)
-            }
-            "log" => push_unless(
-                &mut config.logs,
-                LogEntity::read(&mut attributes)?,
-                |a, b| a.module == b.module,
-            ),
             "site" => config
                 .site
                 .replace(SiteEntity::read(&mut attributes)?)
@@ -75,7 +44,10 @@ pub(super) fn parse(text: &str) -> Result<Parsed, ConfigError> {
             _ if NOT_SUPPORTED.contains(&kind.as_str()) => {
                 return Err(ConfigError::NotSupported(label));
             }
-            _ => return Err(ConfigError::UnknownEntity(kind)),
+            _ => match EntityKind::find(&kind) {
+                Some(kind) => config.put(Entity::read(kind, &mut attributes)?),
+                None => return Err(ConfigError::UnknownEntity(kind)),
+            },
         };
         if !first {
             return Err(ConfigError::Duplicate(label));
@@ -89,7 +61,7 @@ pub(super) fn parse(text: &str) -> Result<Parsed, ConfigError> {
 }
 
 /// The list of pairs; lines whose first visible character is `#` are comments
-fn entities(text: &str) -> Result<Vec<Entity>, ConfigError> {
+fn entities(text: &str) -> Result<Vec<Entry>, ConfigError> {
     let is_comment = |line: &str| line.trim_start().starts_with('#');
     // Comments become empty lines, so that positions in errors stay right.
     let json: String = text
@@ -121,7 +93,7 @@ fn entities(text: &str) -> Result<Vec<Entity>, ConfigError> {
         .collect()
 }
 
-fn pair(entry: Value) -> Option<Entity> {
+fn pair(entry: Value) -> Option<Entry> {
     let Value::Array(pair) = entry else {
         return None;
     };
@@ -135,18 +107,4 @@ fn pair(entry: Value) -> Option<Entity> {
         .unwrap_or(&kind)
         .to_owned();
     Some((kind, attributes))
-}
-
-/// Adds an entity; false if there is one of the name
-fn put<T>(map: &mut BTreeMap<String, T>, name: String, entity: T) -> bool {
-    map.insert(name, entity).is_none()
-}
-
-/// Adds an entity; false if there is one that is the same
-fn push_unless<T>(list: &mut Vec<T>, entity: T, same: impl Fn(&T, &T) -> bool) -> bool {
-    if list.iter().any(|other| same(other, &entity)) {
-        return false;
-    }
-    list.push(entity);
-    true
 }

@@ -156,6 +156,26 @@ words! {
     }
 }
 
+words! {
+    /// Kind of an [`Entity`](super::Entity)
+    EntityKind {
+        /// `sslProfile`
+        SslProfile = "sslProfile",
+        /// `listener`
+        Listener = "listener",
+        /// `connector`
+        Connector = "connector",
+        /// `address`
+        Address = "address",
+        /// `tcpListener`
+        TcpListener = "tcpListener",
+        /// `tcpConnector`
+        TcpConnector = "tcpConnector",
+        /// `log`
+        Log = "log",
+    }
+}
+
 /// A text that logs and errors must not show
 #[derive(Clone, Eq, PartialEq)]
 pub struct Sensitive(String);

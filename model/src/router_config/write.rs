@@ -173,7 +173,7 @@ fn router(entity: &RouterEntity) -> Value {
         .into()
 }
 
-fn ssl_profile(entity: &SslProfile) -> Value {
+pub(super) fn ssl_profile(entity: &SslProfile) -> Value {
     Writer::default()
         .always("name", entity.name.as_str())
         .path("certFile", entity.cert_file.as_ref())
@@ -199,7 +199,7 @@ fn proxy_profile(entity: &ProxyProfile) -> Value {
         .into()
 }
 
-fn listener(entity: &Listener) -> Value {
+pub(super) fn listener(entity: &Listener) -> Value {
     let default = Listener::new("", 0);
     Writer::default()
         .always("name", entity.name.as_str())
@@ -249,7 +249,7 @@ fn listener(entity: &Listener) -> Value {
         .into()
 }
 
-fn connector(entity: &Connector) -> Value {
+pub(super) fn connector(entity: &Connector) -> Value {
     let default = Connector::default_with_name(String::new());
     Writer::default()
         .always("name", entity.name.as_str())
@@ -292,7 +292,7 @@ fn connector(entity: &Connector) -> Value {
         .into()
 }
 
-fn address(entity: &AddressEntity) -> Value {
+pub(super) fn address(entity: &AddressEntity) -> Value {
     let (attribute, text) = match &entity.matches {
         AddressMatch::Prefix(text) => ("prefix", text),
         AddressMatch::Pattern(text) => ("pattern", text),
@@ -310,7 +310,7 @@ fn address(entity: &AddressEntity) -> Value {
         .into()
 }
 
-fn tcp_listener(entity: &TcpListener) -> Value {
+pub(super) fn tcp_listener(entity: &TcpListener) -> Value {
     let default = TcpListener::new("", "", 0);
     Writer::default()
         .always("name", entity.name.as_str())
@@ -330,7 +330,7 @@ fn tcp_listener(entity: &TcpListener) -> Value {
         .into()
 }
 
-fn tcp_connector(entity: &TcpConnector) -> Value {
+pub(super) fn tcp_connector(entity: &TcpConnector) -> Value {
     let default = TcpConnector::new("", "", "", 0);
     Writer::default()
         .always("name", entity.name.as_str())
@@ -350,7 +350,7 @@ fn tcp_connector(entity: &TcpConnector) -> Value {
         .into()
 }
 
-fn log(entity: &LogEntity) -> Value {
+pub(super) fn log(entity: &LogEntity) -> Value {
     Writer::default()
         .always("module", entity.module.as_str())
         .always("enable", entity.enable_text())

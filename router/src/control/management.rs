@@ -9,20 +9,21 @@ use std::{
 use amqp::{Value, message::Message};
 use bytes::{Bytes, BytesMut};
 use model::router_config::{Encapsulation, RouterConfig};
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::Control;
 use crate::{
     adaptor::tcp::{TcpConnector, TcpListener},
     core::{
+        access::{self, Access},
         annotations::Annotations,
         delivery::Delivery,
         forward::{self, Choice, Request},
-        shared::ConnectionRole,
+        shared::{Command, ConnectionId, ConnectionRole},
     },
     management::{
-        self, AddressRow, ConnectionRow, LinkRow, NodeRow, RouterRow, Source, TcpConnectorRow,
-        TcpListenerRow,
+        self, AddressRow, Changed, ConnectionRow, Handled, LinkRow, LogCounts, LogLine, NodeRow,
+        RouterRow, Source, TcpConnectorRow, TcpListenerRow,
     },
     routing::Treatment,
 };
@@ -51,8 +52,8 @@ impl Adaptors {
 }
 
 impl Control {
-    /// Answers a management request.
-    pub(super) fn manage(&self, request: &Bytes) {
+    /// Answers a management request, or passes on what it wants changed.
+    pub(super) fn manage(&self, request: &Bytes, access: Access, from: Option<ConnectionId>) {
         let request = match Message::decode(request) {
             Ok(request) => request,
             Err(error) => {
@@ -60,9 +61,40 @@ impl Control {
                 return;
             }
         };
-        let Some(reply) = management::handle(&request, self) else {
-            return;
-        };
+        match management::handle(&request, self, access) {
+            None => {}
+            Some(Handled::Answer(answer)) => {
+                if access != Access::Full && status_of(&answer) == Some(403) {
+                    let peer = from.and_then(|id| self.connections.get(id));
+                    let peer = peer.map_or("unknown", |peer| peer.facts.host.as_str());
+                    access::complain(&self.shared, peer, "a change over a router connection");
+                }
+                self.reply(&answer);
+            }
+            Some(Handled::Close { connection, answer }) => {
+                // First, so that the answer is under way if this is the connection that it goes to.
+                self.reply(&answer);
+                let id = connection.parse().map(ConnectionId);
+                if let Some(connection) = id.ok().and_then(|id| self.connections.get(id)) {
+                    info!(target: "router::agent", connection = connection.id.0, peer = %connection.facts.host,
+                        "connection closed by management");
+                    connection.command(Command::Close(None));
+                }
+            }
+            Some(Handled::Change(change)) => {
+                if let Err(error) = self.changes.try_send(change) {
+                    self.reply(&error.into_inner().busy());
+                }
+            }
+        }
+    }
+
+    /// Answers a change that was made or refused.
+    pub(super) fn changed(&self, changed: Changed) {
+        self.reply(&changed.answer(self));
+    }
+
+    fn reply(&self, reply: &Message) {
         let Some(address) = reply.properties.to.clone() else {
             return;
         };
@@ -91,6 +123,11 @@ impl Control {
         self.duplicate
             .is_some_and(|at| at.elapsed() < DUPLICATE_SHOWN)
     }
+}
+
+fn status_of(answer: &Message) -> Option<i64> {
+    let status = answer.application_properties.first()?;
+    status.1.as_i64()
 }
 
 fn seconds(since: Instant) -> u32 {
@@ -376,6 +413,14 @@ impl Source for Control {
 
     fn config(&self) -> Arc<RouterConfig> {
         self.config.clone()
+    }
+
+    fn log_lines(&self) -> Vec<LogLine> {
+        self.log.lines()
+    }
+
+    fn log_counts(&self) -> BTreeMap<&'static str, LogCounts> {
+        self.log.counts()
     }
 
     fn connector_states(&self) -> BTreeMap<String, (String, String)> {

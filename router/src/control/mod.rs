@@ -18,6 +18,7 @@ use std::{
 
 use amqp::engine::LinkId;
 use model::router_config::{Mode, RouterConfig};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
@@ -28,6 +29,8 @@ use crate::{
         delivery::Delivery,
         shared::{ConnectionId, ControlMessage, Shared, Via},
     },
+    logging::Recent,
+    management::Change,
     routing::{Config, ControlLink, Output, RouterId, Routing},
 };
 
@@ -50,6 +53,9 @@ pub struct Control {
     producer_keys: HashMap<(ConnectionId, LinkId), Arc<str>>,
     uplinks: Uplinks,
     adaptors: Adaptors,
+    /// To whoever changes the configuration.
+    changes: mpsc::Sender<Box<Change>>,
+    log: Arc<Recent>,
     /// Status and message of each connector.
     connector_states: BTreeMap<String, (String, String)>,
     /// When another router with this router's id was last noticed.
@@ -63,7 +69,13 @@ pub struct Control {
 
 impl Control {
     /// Control task of a router.
-    pub fn new(shared: Arc<Shared>, config: Arc<RouterConfig>, adaptors: Adaptors) -> Self {
+    pub fn new(
+        shared: Arc<Shared>,
+        config: Arc<RouterConfig>,
+        adaptors: Adaptors,
+        changes: mpsc::Sender<Box<Change>>,
+        log: Arc<Recent>,
+    ) -> Self {
         let routing = (config.router.mode != Mode::Edge).then(|| {
             let router = &config.router;
             let id = RouterId::from(router.id.as_str());
@@ -90,6 +102,8 @@ impl Control {
             producer_keys: HashMap::new(),
             uplinks: Uplinks::default(),
             adaptors,
+            changes,
+            log,
             connector_states: BTreeMap::new(),
             duplicate: None,
             refused: None,
@@ -190,7 +204,12 @@ impl Control {
                 link,
                 address,
             } => self.proxy_up(connection, link, &address),
-            ControlMessage::Management { message } => self.manage(&message),
+            ControlMessage::Management {
+                message,
+                access,
+                connection,
+            } => self.manage(&message, access, connection),
+            ControlMessage::Changed(changed) => self.changed(*changed),
             ControlMessage::TcpConsumerUp(connector) => self.tcp_consumer_up(connector),
             ControlMessage::TcpConsumerDown(connector) => self.tcp_consumer_down(&connector),
             ControlMessage::WatchUp(address) => self.watch(&address, true),

@@ -12,6 +12,7 @@ use amqp::performative::DeliveryState;
 use smallvec::SmallVec;
 
 use super::{
+    access::{self, Access},
     address::AddressKey,
     annotations::Annotations,
     delivery::{Delivery, Outstanding},
@@ -58,8 +59,8 @@ pub enum Sink {
     },
     /// A waiting TCP flow.
     Reply(Arc<ReplySlot>),
-    /// The management agent.
-    Management,
+    /// The management agent, with what the sender may do there.
+    Management(Access),
 }
 
 impl Sink {
@@ -69,7 +70,7 @@ impl Sink {
         match self {
             Self::Connection { open, .. } => open.as_ref(),
             Self::Tcp { open, .. } => Some(open),
-            Self::Reply(_) | Self::Management => None,
+            Self::Reply(_) | Self::Management(_) => None,
         }
     }
 }
@@ -110,7 +111,9 @@ pub fn choose_again(
         tried,
     };
     match shared.space.classify(request.address) {
-        AddressKey::Local("$management") => Choice::One(Sink::Management),
+        AddressKey::Local("$management") => Choice::One(Sink::Management(
+            request.arrived_on.map_or(Access::None, Access::of),
+        )),
         AddressKey::Local(name) => match shared.local.find(name) {
             Some(LocalTarget::Reply(slot)) => Choice::One(Sink::Reply(slot)),
             Some(LocalTarget::Link(connection, link)) => {
@@ -164,7 +167,10 @@ pub fn dispatch(shared: &Arc<Shared>, sink: Sink, delivery: Arc<Delivery>) {
             connector.open(shared, delivery);
         }
         Sink::Reply(slot) => slot.offer(delivery),
-        Sink::Management => {
+        Sink::Management(Access::None) => {
+            delivery.report(Some(access::refused()), true);
+        }
+        Sink::Management(access) => {
             let message = delivery.take(|chunks, _, _| {
                 let mut octets = bytes::BytesMut::new();
                 for chunk in chunks.drain(..) {
@@ -172,7 +178,11 @@ pub fn dispatch(shared: &Arc<Shared>, sink: Sink, delivery: Arc<Delivery>) {
                 }
                 octets.freeze()
             });
-            shared.tell(super::shared::ControlMessage::Management { message });
+            shared.tell(super::shared::ControlMessage::Management {
+                message,
+                access,
+                connection: delivery.arrived_on,
+            });
             delivery.report(Some(DeliveryState::Accepted), true);
         }
     }

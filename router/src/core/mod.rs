@@ -1,6 +1,7 @@
 //! What happens to a message inside the router, without sockets: address keys, the immutable forwarding table, the
 //! choice of destinations, and the [`delivery::Delivery`] that carries octets from where they arrive to where they leave.
 
+pub mod access;
 pub mod address;
 pub mod annotations;
 pub mod configured;

@@ -19,9 +19,11 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    address::AddressSpace, delivery::Delivery, inbox::Inbox, local::LocalAddresses, table::Table,
+    access::Access, address::AddressSpace, delivery::Delivery, inbox::Inbox, local::LocalAddresses,
+    table::Table,
 };
 use crate::{
+    net::complaints::Complaints,
     routing::{RouteView, RouterId},
     worker::WorkerHandle,
 };
@@ -155,6 +157,8 @@ pub struct ConnectionFacts {
     pub host: String,
     /// Name of the listener or connector.
     pub name: String,
+    /// The peer came over a Unix socket or from a loopback address.
+    pub on_this_host: bool,
     /// SASL mechanism.
     pub sasl: String,
     /// Identity that SASL established.
@@ -271,8 +275,14 @@ pub enum ControlMessage {
         link: LinkId,
         address: Arc<str>,
     },
-    /// A management request, complete, and where it arrived.
-    Management { message: Bytes },
+    /// A management request, complete, what its sender may do, and the connection on which it arrived.
+    Management {
+        message: Bytes,
+        access: Access,
+        connection: Option<ConnectionId>,
+    },
+    /// A change that management asked for was made, or was refused.
+    Changed(Box<crate::management::Changed>),
     /// A tcpConnector exists or is gone.
     TcpConsumerUp(Arc<crate::adaptor::tcp::TcpConnector>),
     /// See [`ControlMessage::TcpConsumerUp`].
@@ -322,6 +332,8 @@ pub struct Shared {
     pub counters: Counters,
     /// Flows of TCP adaptors now running.
     pub flows: TaskTracker,
+    /// What was complained of lately.
+    pub(crate) complaints: Complaints,
     next_connection: AtomicU64,
     next_tag: AtomicU64,
     next_worker: AtomicUsize,
@@ -357,6 +369,8 @@ pub struct Counters {
     pub links: AtomicU64,
     /// Connections that ended before they were established: TLS failed, or the peer was too slow.
     pub handshakes_failed: AtomicU64,
+    /// Links and messages to management that were refused for want of access.
+    pub management_refused: AtomicU64,
 }
 
 impl Counters {
@@ -388,6 +402,7 @@ impl Shared {
             workers,
             counters: Counters::default(),
             flows: TaskTracker::new(),
+            complaints: Complaints::default(),
             next_connection: AtomicU64::new(1),
             next_tag: AtomicU64::new(1),
             next_worker: AtomicUsize::new(0),
@@ -439,10 +454,10 @@ impl fmt::Display for Name<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn peer(version: Option<&str>, own_peer: bool) -> ConnectionHandle {
+    pub(crate) fn peer(version: Option<&str>, own_peer: bool) -> ConnectionHandle {
         ConnectionHandle {
             id: ConnectionId(1),
             inbox: Arc::new(Inbox::new(1)),

@@ -7,8 +7,11 @@ use amqp::{
 
 use super::{
     Source,
+    change::{self, Change, Operation},
     entity::{Agent, EntityType, Row, TYPES},
+    schema,
 };
+use crate::core::access::Access;
 
 /// Type of the node itself, on which QUERY and the GET operations are called.
 const NODE_TYPE: &str = "org.amqp.management";
@@ -20,20 +23,27 @@ const NODE_OPERATIONS: &[&str] = &[
     "GET-OPERATIONS",
     "GET-ANNOTATIONS",
     "GET-MGMT-NODES",
+    "GET-SCHEMA",
+    "GET-JSON-SCHEMA",
+    "GET-LOG",
 ];
 
 /// A refused request: status code, text, and the body that goes with it.
 #[derive(Debug, thiserror::Error)]
-enum Refusal {
+pub(super) enum Refusal {
     #[error("{0}")]
     BadRequest(String),
     #[error("No such entity type '{0}'")]
     UnknownType(String),
+    #[error("Forbidden: only clients of this router itself can change it")]
+    Forbidden,
     #[error("No entity with {selector}={value}")]
     NoEntity {
         selector: &'static str,
         value: String,
     },
+    #[error("{0}")]
+    Gone(String),
     #[error("Not Found")]
     NotFound,
     #[error("Operation '{operation}' not implemented for '{entity}' [{offered}]")]
@@ -42,14 +52,18 @@ enum Refusal {
         entity: String,
         offered: String,
     },
+    #[error("Too many changes wait to be made, try again")]
+    Busy,
 }
 
 impl Refusal {
     fn status(&self) -> i32 {
         match self {
             Self::BadRequest(_) | Self::UnknownType(_) => 400,
-            Self::NoEntity { .. } | Self::NotFound => 404,
+            Self::Forbidden => 403,
+            Self::NoEntity { .. } | Self::Gone(_) | Self::NotFound => 404,
             Self::NotImplemented { .. } => 501,
+            Self::Busy => 503,
         }
     }
 
@@ -64,57 +78,195 @@ impl Refusal {
     }
 }
 
-/// Answers one request; none if it asks for no answer (no `reply-to`).
-pub fn handle(request: &Message, source: &dyn Source) -> Option<Message> {
-    let reply_to = request.properties.reply_to.clone()?;
-    let (status, description, body) = match answer(request, source) {
-        Ok(body) => (200, "OK".to_owned(), body),
-        Err(refusal) => (
-            refusal.status(),
-            refusal.to_string(),
-            Value::Map(Vec::new()),
-        ),
-    };
-    Some(Message {
-        header: Some(Header::default()),
-        properties: Properties {
-            to: Some(reply_to),
-            correlation_id: request.properties.correlation_id.clone(),
-            ..Properties::default()
-        },
-        application_properties: vec![
-            (Value::from("statusCode"), Value::Int(status)),
-            (Value::from("statusDescription"), Value::String(description)),
-        ],
-        body: Body::Value(body),
-        ..Message::default()
-    })
+/// What comes of a request.
+#[derive(Debug)]
+pub enum Handled {
+    /// The answer.
+    Answer(Message),
+    /// The answer, and a connection to close.
+    Close {
+        /// Number of the connection.
+        connection: String,
+        /// The answer.
+        answer: Message,
+    },
+    /// The configuration is to be changed; the answer comes after that.
+    Change(Box<Change>),
 }
 
-fn answer(request: &Message, source: &dyn Source) -> Result<Value, Refusal> {
+/// Where an answer goes.
+#[derive(Debug)]
+pub(super) struct Reply {
+    to: String,
+    correlation_id: Value,
+}
+
+impl Reply {
+    pub(super) fn with(self, status: i32, description: &str, body: Value) -> Message {
+        Message {
+            header: Some(Header::default()),
+            properties: Properties {
+                to: Some(self.to),
+                correlation_id: self.correlation_id,
+                ..Properties::default()
+            },
+            application_properties: vec![
+                (Value::from("statusCode"), Value::Int(status)),
+                (
+                    Value::from("statusDescription"),
+                    Value::String(description.to_owned()),
+                ),
+            ],
+            body: Body::Value(body),
+            ..Message::default()
+        }
+    }
+
+    pub(super) fn refused(self, refusal: &Refusal) -> Message {
+        let text = refusal.to_string();
+        self.with(refusal.status(), &text, Value::Map(Vec::new()))
+    }
+}
+
+/// Answers one request, or says what is to be done for it; none if it asks for no answer (no `reply-to`).
+pub fn handle(request: &Message, source: &dyn Source, access: Access) -> Option<Handled> {
+    let reply = Reply {
+        to: request.properties.reply_to.clone()?,
+        correlation_id: request.properties.correlation_id.clone(),
+    };
+    let handled = match answer(request, source, access) {
+        Ok(Done::Body(body)) => Handled::Answer(reply.with(200, "OK", body)),
+        Ok(Done::Close(connection, body)) => Handled::Close {
+            connection,
+            answer: reply.with(200, "OK", body),
+        },
+        Ok(Done::Change(operation, entity)) => {
+            match change::read(operation, entity, request, reply, source) {
+                Ok(change) => Handled::Change(Box::new(change)),
+                Err(answer) => Handled::Answer(*answer),
+            }
+        }
+        Err(refusal) => Handled::Answer(reply.refused(&refusal)),
+    };
+    Some(handled)
+}
+
+enum Done {
+    Body(Value),
+    Close(String, Value),
+    Change(Operation, &'static EntityType),
+}
+
+fn answer(request: &Message, source: &dyn Source, access: Access) -> Result<Done, Refusal> {
     let operation = text(request, "operation")
         .ok_or_else(|| Refusal::BadRequest("No operation".to_owned()))?
         .to_ascii_uppercase();
-    match operation.as_str() {
-        "QUERY" => query(request, source),
-        "READ" => read(request, source),
-        "GET-TYPES" => describe(request, |_| &[]),
-        "GET-ATTRIBUTES" => describe(request, |entity| entity.attributes),
-        "GET-OPERATIONS" => describe(request, EntityType::operations),
-        "GET-ANNOTATIONS" => describe(request, |_| &[]),
-        "GET-MGMT-NODES" => Ok(management_nodes(source)),
-        _ => Err(match text(request, "type") {
-            None | Some(NODE_TYPE) => {
-                Refusal::not_implemented(&operation, NODE_TYPE, NODE_OPERATIONS)
-            }
-            Some(name) => match EntityType::find(name) {
-                Some(entity) => {
-                    Refusal::not_implemented(&operation, entity.name, entity.operations())
-                }
-                None => Refusal::UnknownType(name.to_owned()),
-            },
-        }),
+    let changing = match operation.as_str() {
+        "QUERY" => return query(request, source).map(Done::Body),
+        "READ" => return read(request, source).map(Done::Body),
+        "GET-TYPES" => return describe(request, |_| &[]).map(Done::Body),
+        "GET-ATTRIBUTES" => return describe(request, |entity| entity.attributes).map(Done::Body),
+        "GET-OPERATIONS" => return describe(request, EntityType::operations).map(Done::Body),
+        "GET-ANNOTATIONS" => return describe(request, |_| &[]).map(Done::Body),
+        "GET-MGMT-NODES" => return Ok(Done::Body(management_nodes(source))),
+        "GET-SCHEMA" => return Ok(Done::Body(schema::value())),
+        "GET-JSON-SCHEMA" => {
+            let indent = number(request, "indent")?;
+            return Ok(Done::Body(Value::String(schema::json(indent))));
+        }
+        "GET-LOG" => {
+            let limit = number(request, "limit")?;
+            return Ok(Done::Body(log(source, limit)));
+        }
+        "CREATE" => Operation::Create,
+        "UPDATE" => Operation::Update,
+        "DELETE" => Operation::Delete,
+        _ => return Err(no_such_operation(request, &operation)),
+    };
+    let Some(name) = text(request, "type").filter(|name| *name != NODE_TYPE) else {
+        return Err(match text(request, "type") {
+            None => Refusal::BadRequest("No type".to_owned()),
+            Some(_) => no_such_operation(request, &operation),
+        });
+    };
+    let entity = EntityType::find(name).ok_or_else(|| Refusal::UnknownType(name.to_owned()))?;
+    if !entity.operations().contains(&operation.as_str()) {
+        return Err(no_such_operation(request, &operation));
     }
+    if access != Access::Full {
+        return Err(Refusal::Forbidden);
+    }
+    if entity.kind().is_none() {
+        return update_connection(entity, request, source);
+    }
+    Ok(Done::Change(changing, entity))
+}
+
+fn no_such_operation(request: &Message, operation: &str) -> Refusal {
+    match text(request, "type") {
+        None | Some(NODE_TYPE) => Refusal::not_implemented(operation, NODE_TYPE, NODE_OPERATIONS),
+        Some(name) => match EntityType::find(name) {
+            Some(entity) => Refusal::not_implemented(operation, entity.name, entity.operations()),
+            None => Refusal::UnknownType(name.to_owned()),
+        },
+    }
+}
+
+/// Of a connection, only the end can be set: `adminStatus` becomes `deleted`. `enableProtocolTrace` is taken and has no
+/// effect.
+fn update_connection(
+    entity: &'static EntityType,
+    request: &Message,
+    source: &dyn Source,
+) -> Result<Done, Refusal> {
+    let (_, mut row) = find(&[entity], request, source)?;
+    let identity = attribute(&row, "identity").and_then(Value::as_str);
+    let identity = identity.unwrap_or_default().to_owned();
+    let mut close = false;
+    for (name, value) in change::attributes(request)? {
+        match (name.as_str(), value.as_str()) {
+            ("adminStatus", Some("deleted")) => close = true,
+            ("adminStatus", Some("enabled")) | ("enableProtocolTrace", _) => {}
+            ("name" | "identity" | "type", _) => {}
+            _ => return Err(Refusal::BadRequest("Bad Request".to_owned())),
+        }
+    }
+    if close {
+        for (name, value) in &mut row {
+            match *name {
+                "adminStatus" => *value = Value::from("deleted"),
+                "operStatus" => *value = Value::from("closing"),
+                _ => {}
+            }
+        }
+    }
+    let body = Value::Map(
+        row.into_iter()
+            .map(|(name, value)| (Value::from(name), value))
+            .collect(),
+    );
+    Ok(if close {
+        Done::Close(identity, body)
+    } else {
+        Done::Body(body)
+    })
+}
+
+/// Recent log lines, oldest first: module, level, text, file, line and Unix time of each.
+fn log(source: &dyn Source, limit: Option<usize>) -> Value {
+    let lines = source.log_lines();
+    let skipped = lines.len().saturating_sub(limit.unwrap_or(usize::MAX));
+    let rows = lines.into_iter().skip(skipped).map(|line| {
+        Value::List(vec![
+            Value::from(line.module),
+            Value::from(line.level),
+            Value::String(line.text),
+            line.file.map_or(Value::Null, Value::from),
+            line.line.map_or(Value::Null, Value::Uint),
+            Value::Long(line.unix_seconds),
+        ])
+    });
+    Value::List(rows.collect())
 }
 
 fn query(request: &Message, source: &dyn Source) -> Result<Value, Refusal> {
@@ -172,6 +324,24 @@ fn read(request: &Message, source: &dyn Source) -> Result<Value, Refusal> {
             vec![EntityType::find(name).ok_or_else(|| Refusal::UnknownType(name.to_owned()))?]
         }
     };
+    let (agent, row) = find(&types, request, source)?;
+    let omit_null = agent == Agent::Configuration;
+    let attributes = row
+        .into_iter()
+        .filter(|(_, value)| !omit_null || !value.is_null());
+    Ok(Value::Map(
+        attributes
+            .map(|(name, value)| (Value::from(name), value))
+            .collect(),
+    ))
+}
+
+/// The entity that a request names, by `name`, `identity` or both.
+pub(super) fn find(
+    types: &[&EntityType],
+    request: &Message,
+    source: &dyn Source,
+) -> Result<(Agent, Row), Refusal> {
     let selectors = [
         ("name", text(request, "name")),
         ("identity", text(request, "identity")),
@@ -183,25 +353,17 @@ fn read(request: &Message, source: &dyn Source) -> Result<Value, Refusal> {
     if selectors.is_empty() {
         return Err(Refusal::BadRequest("No name or identity".to_owned()));
     }
-    for entity in &types {
+    for entity in types {
         let found = (entity.rows)(source).into_iter().find(|row| {
             selectors
                 .iter()
                 .all(|(key, value)| attribute(row, key).and_then(Value::as_str) == Some(value))
         });
         if let Some(row) = found {
-            let omit_null = entity.agent == Agent::Configuration;
-            let attributes = row
-                .into_iter()
-                .filter(|(_, value)| !omit_null || !value.is_null());
-            return Ok(Value::Map(
-                attributes
-                    .map(|(name, value)| (Value::from(name), value))
-                    .collect(),
-            ));
+            return Ok((entity.agent, row));
         }
     }
-    match (types.as_slice(), selectors.as_slice()) {
+    match (types, selectors.as_slice()) {
         ([entity], _) if entity.agent == Agent::Core => Err(Refusal::NotFound),
         (_, [.., (selector, value)]) => Err(Refusal::NoEntity {
             selector,
@@ -278,7 +440,7 @@ fn property<'a>(request: &'a Message, key: &str) -> Option<&'a Value> {
         .filter(|value| !value.is_null())
 }
 
-fn text<'a>(request: &'a Message, key: &str) -> Option<&'a str> {
+pub(super) fn text<'a>(request: &'a Message, key: &str) -> Option<&'a str> {
     property(request, key)?.as_str()
 }
 
@@ -294,7 +456,7 @@ fn number(request: &Message, key: &'static str) -> Result<Option<usize>, Refusal
     }
 }
 
-fn attribute<'a>(row: &'a Row, name: &str) -> Option<&'a Value> {
+pub(super) fn attribute<'a>(row: &'a Row, name: &str) -> Option<&'a Value> {
     row.iter()
         .find(|(known, _)| *known == name)
         .map(|(_, value)| value)

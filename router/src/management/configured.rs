@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use amqp::Value;
-use model::router_config::{AddressMatch, Listener};
+use model::router_config::{AddressMatch, LOG_MODULES, Listener, LogEntity, LogLevel};
 
-use super::{Source, entity::Row, rows::IntoValue as _};
+use super::{
+    Source,
+    entity::Row,
+    rows::{IntoValue as _, int},
+};
 
 pub(super) const LISTENER_ATTRIBUTES: &[&str; 24] = &[
     "name",
@@ -90,6 +94,18 @@ pub(super) const LOG_ATTRIBUTES: &[&str; 8] = &[
     "includeTimestamp",
     "includeSource",
     "outputFile",
+];
+
+pub(super) const LOG_STATS_ATTRIBUTES: &[&str; 9] = &[
+    "name",
+    "identity",
+    "type",
+    "debugCount",
+    "infoCount",
+    "noticeCount",
+    "warningCount",
+    "errorCount",
+    "criticalCount",
 ];
 
 pub(super) const SITE_ATTRIBUTES: &[&str; 8] = &[
@@ -238,20 +254,61 @@ pub(super) fn addresses(source: &dyn Source) -> Vec<Row> {
     rows.collect()
 }
 
+/// A row for each module, as C routers have; those without configuration do as `DEFAULT` does.
 pub(super) fn logs(source: &dyn Source) -> Vec<Row> {
     let config = source.config();
-    let rows = config.logs.iter().map(|log| {
+    let unset = |module: &str| LogEntity {
+        include_timestamp: None,
+        ..LogEntity::at_least(module, LogLevel::Info)
+    };
+    let configured = |module: &str| config.logs.iter().rfind(|log| log.module == module);
+    let known = LOG_MODULES.iter().map(|module| match configured(module) {
+        Some(log) => log_row(log, log.enable_text()),
+        None => log_row(&unset(module), "default".to_owned()),
+    });
+    let others = config
+        .logs
+        .iter()
+        .filter(|log| !LOG_MODULES.contains(&log.module.as_str()));
+    known
+        .chain(others.map(|log| log_row(log, log.enable_text())))
+        .collect()
+}
+
+fn log_row(log: &LogEntity, enable: String) -> Row {
+    row(
+        LOG_ATTRIBUTES,
+        [
+            text(&format!("log/{}", log.module)),
+            text(&format!("log/{}", log.module)),
+            text("io.skupper.router.log"),
+            text(&log.module),
+            Value::String(enable),
+            log.include_timestamp.into_value(),
+            log.include_source.into_value(),
+            optional(log.output_file.as_ref()),
+        ],
+    )
+}
+
+/// Counters of the log, by module.
+pub(super) fn log_stats(source: &dyn Source) -> Vec<Row> {
+    let counts = source.log_counts();
+    let rows = LOG_MODULES.iter().map(|module| {
+        let counts = counts.get(module).copied().unwrap_or_default();
+        let identity = format!("logStats/{module}");
         row(
-            LOG_ATTRIBUTES,
+            LOG_STATS_ATTRIBUTES,
             [
-                text(&format!("log/{}", log.module)),
-                text(&format!("log/{}", log.module)),
-                text("io.skupper.router.log"),
-                text(&log.module),
-                text(&log.enable_text()),
-                log.include_timestamp.into_value(),
-                log.include_source.into_value(),
-                optional(log.output_file.as_ref()),
+                text(&identity),
+                text(&identity),
+                text("io.skupper.router.logStats"),
+                int(counts.debug),
+                int(counts.info),
+                Value::Int(0),
+                int(counts.warning),
+                int(counts.error),
+                Value::Int(0),
             ],
         )
     });

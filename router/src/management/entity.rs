@@ -1,6 +1,7 @@
 //! The entity types that can be asked for.
 
 use amqp::Value;
+use model::router_config::EntityKind;
 
 use super::{
     Source, configured,
@@ -49,9 +50,25 @@ impl EntityType {
             .find(|known| known.name.strip_prefix(PREFIX) == Some(short))
     }
 
+    /// Kind in the configuration, of types that can be changed there.
+    pub(super) fn kind(&self) -> Option<EntityKind> {
+        let short = self.name.strip_prefix(PREFIX)?;
+        let short = short.strip_prefix("router.config.").unwrap_or(short);
+        EntityKind::ALL
+            .iter()
+            .copied()
+            .find(|kind| kind.as_str() == short)
+    }
+
     /// Operations that entities of the type offer, QUERY aside.
     pub(super) fn operations(&self) -> &'static [&'static str] {
-        &["READ"]
+        match self.kind() {
+            // Every module has one.
+            Some(EntityKind::Log) => &["READ", "UPDATE"],
+            Some(_) => &["CREATE", "READ", "UPDATE", "DELETE"],
+            None if self.name == ConnectionRow::TYPE => &["READ", "UPDATE"],
+            None => &["READ"],
+        }
     }
 }
 
@@ -142,6 +159,11 @@ pub(super) static TYPES: &[EntityType] = &[
         rows: configured::addresses,
     },
     configured!("log", configured::LOG_ATTRIBUTES, configured::logs),
+    configured!(
+        "logStats",
+        configured::LOG_STATS_ATTRIBUTES,
+        configured::log_stats
+    ),
     configured!("site", configured::SITE_ATTRIBUTES, configured::site),
     empty!("router.config.autoLink", Core, "address" "direction" "connection" "containerId" "externalAddress" "operStatus" "lastError"),
     empty!("tcpConnection", Core, "address" "host" "direction" "bytesIn" "bytesOut" "uptimeSeconds" "lastInSeconds" "lastOutSeconds"),
@@ -151,7 +173,6 @@ pub(super) static TYPES: &[EntityType] = &[
     empty!("listenerAddress", Configuration, "address" "value" "listener" "connectionsOpened"),
     empty!("proxyProfile", Configuration, "host" "port"),
     empty!("network", Configuration, "networkId" "tenantId"),
-    empty!("logStats", Configuration, "debugCount" "infoCount" "noticeCount" "warningCount" "errorCount" "criticalCount"),
     empty!("allocator", Configuration, "typeName" "typeSize" "transferBatchSize" "localFreeListMax" "globalFreeListMax" "totalAllocFromHeap" "totalFreeToHeap" "heldByThreads" "batchesRebalancedToThreads" "batchesRebalancedToGlobal"),
     empty!("policy", Configuration, "maxConnections" "enableVhostPolicy" "defaultVhost" "policyDir" "maxMessageSize"),
     empty!("vhost", Configuration, "hostname" "maxConnections"),

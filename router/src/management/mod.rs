@@ -1,17 +1,19 @@
 //! The management node: a view of this router as AMQP entities, and a client for it.
 //!
 //! ```text
-//! request message ─► handle ─► Agent ─► entity table ─► rows of a Source ─► reply message
+//! request message ─► handle ─┬─► entity table ─► rows of a Source ─► reply message
+//!                            └─► Change ─► config::Live ─► Changed ─► reply message
 //! ```
 //!
-//! The node reads only: QUERY, READ and the operations that describe the types. What changes a router is its
-//! configuration file. Entity names, attribute names and AMQP types are those of the C routers, so that their tools work.
+//! Who may ask and who may change says [`crate::core::access`]. Entity names, attribute names and AMQP types are those of the C routers, so that their tools work.
 
 mod agent;
+mod change;
 pub mod client;
 mod configured;
 mod entity;
 mod rows;
+mod schema;
 #[cfg(test)]
 mod tests;
 
@@ -20,11 +22,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use model::router_config::RouterConfig;
 
 pub use self::{
-    agent::handle,
+    agent::{Handled, handle},
+    change::{Action, Change, ChangeError, Changed},
     rows::{
         AddressRow, ConnectionRow, LinkRow, NodeRow, RouterRow, TcpConnectorRow, TcpListenerRow,
     },
 };
+
+pub use crate::logging::{LogCounts, LogLine};
 
 /// Where the rows come from.
 pub trait Source {
@@ -44,6 +49,10 @@ pub trait Source {
     fn links(&self) -> Vec<LinkRow>;
     /// Configuration in force: listeners, connectors, profiles, addresses, logs, site.
     fn config(&self) -> Arc<RouterConfig>;
+    /// Recent log lines, oldest first.
+    fn log_lines(&self) -> Vec<LogLine>;
+    /// Lines written so far by module.
+    fn log_counts(&self) -> BTreeMap<&'static str, LogCounts>;
     /// By connector name: status (`CONNECTING`, `SUCCESS`, `FAILED`) and message.
     fn connector_states(&self) -> BTreeMap<String, (String, String)>;
 }

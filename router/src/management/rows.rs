@@ -55,7 +55,7 @@ impl<T: IntoValue> IntoValue for BTreeMap<String, T> {
 }
 
 /// An integer of configured entities: `int`, or `long` where that is too small.
-fn int(value: u64) -> Value {
+pub(super) fn int(value: u64) -> Value {
     i32::try_from(value).map_or_else(
         |_| Value::Long(i64::try_from(value).unwrap_or(i64::MAX)),
         Value::Int,

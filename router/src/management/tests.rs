@@ -5,8 +5,10 @@ use amqp::{
     message::{Body, Message, Properties},
 };
 use bytes::{Bytes, BytesMut};
+use model::router_config::{AddressMatch, EntityKey, EntityKind};
 
 use super::*;
+use crate::core::access::Access;
 
 /// Interior router `ra` with neighbour `rb` and some connections.
 pub(super) struct Router {
@@ -109,6 +111,26 @@ impl Source for Router {
         Arc::new(RouterConfig::parse(CONFIG).unwrap().config)
     }
 
+    fn log_lines(&self) -> Vec<LogLine> {
+        let line = |text: &str| LogLine {
+            module: "SERVER",
+            level: "info",
+            text: text.to_owned(),
+            file: Some("x.rs"),
+            line: Some(7),
+            unix_seconds: 1_795_345_267,
+        };
+        vec![line("first"), line("second")]
+    }
+
+    fn log_counts(&self) -> BTreeMap<&'static str, LogCounts> {
+        let counts = LogCounts {
+            warning: 3,
+            ..LogCounts::default()
+        };
+        BTreeMap::from([("SERVER", counts)])
+    }
+
     fn connector_states(&self) -> BTreeMap<String, (String, String)> {
         let state = ("FAILED".to_owned(), "connection refused".to_owned());
         BTreeMap::from([("up".to_owned(), state)])
@@ -173,8 +195,15 @@ fn query(entity: &str, attributes: &[&str], offset: u64, count: u64) -> Message 
 
 /// Status, description and body of the answer, after a way over the wire.
 fn answer(request: &Message) -> (i64, String, Value) {
+    match handle(request, &ROUTER, Access::Read).unwrap() {
+        Handled::Answer(answer) => over_the_wire(request, &answer),
+        other => panic!("no answer: {other:?}"),
+    }
+}
+
+fn over_the_wire(request: &Message, answer: &Message) -> (i64, String, Value) {
     let mut octets = BytesMut::new();
-    handle(request, &ROUTER).unwrap().encode(&mut octets);
+    answer.encode(&mut octets);
     let answer = Message::decode(&octets.freeze()).unwrap();
     assert_eq!(answer.properties.to, request.properties.reply_to);
     assert_eq!(
@@ -302,28 +331,335 @@ fn recorded_reads_get_the_recorded_answers() {
     );
 }
 
-#[test]
-fn what_changes_a_router_is_not_implemented() {
-    for name in ["create", "delete"] {
-        let (status, description, body) = answer(&recorded(name));
-        let expected = format!(
-            "Operation '{}' not implemented for 'io.skupper.router.tcpListener' ['READ']",
-            name.to_uppercase()
-        );
-        assert_eq!(
-            (status, description, body),
-            (501, expected, Value::Map(Vec::new()))
-        );
+/// The change that a request asks for.
+fn change(request: &Message) -> Box<Change> {
+    match handle(request, &ROUTER, Access::Full).unwrap() {
+        Handled::Change(change) => change,
+        other => panic!("no change: {other:?}"),
     }
-    let (status, description, _) = answer(&texts(&[("operation", "GET-SCHEMA")]));
-    assert_eq!(status, 501);
-    assert!(
-        description
-            .starts_with("Operation 'GET-SCHEMA' not implemented for 'org.amqp.management' [")
+}
+
+/// Status and description of a request that is refused although its sender may change the router.
+fn refused(request: &Message) -> (i64, String) {
+    match handle(request, &ROUTER, Access::Full).unwrap() {
+        Handled::Answer(answer) => {
+            let (status, description, body) = over_the_wire(request, &answer);
+            assert_eq!(body, Value::Map(Vec::new()));
+            (status, description)
+        }
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+fn changing(
+    operation: &str,
+    entity: &str,
+    name: Option<&str>,
+    attributes: &[(&str, Value)],
+) -> Message {
+    let mut properties = vec![("operation", operation), ("type", entity)];
+    properties.extend(name.map(|name| ("name", name)));
+    let entries = attributes
+        .iter()
+        .map(|(name, value)| (Value::from(*name), value.clone()));
+    Message {
+        body: Body::Value(Value::Map(entries.collect())),
+        ..texts(&properties)
+    }
+}
+
+fn named(kind: EntityKind, name: &str) -> EntityKey {
+    EntityKey::Named(kind, name.to_owned())
+}
+
+#[test]
+fn recorded_changes_are_understood_and_answered_as_recorded() {
+    let request = recorded("create");
+    let created = change(&request);
+    let Action::Create(entity) = &created.action else {
+        panic!("{created:?}")
+    };
+    assert_eq!(entity.key(), named(EntityKind::TcpListener, "tl1"));
+    let key = entity.key();
+    let (status, description, body) =
+        over_the_wire(&request, &created.finished(Ok(key.clone())).answer(&ROUTER));
+    assert_eq!((status, description.as_str()), (201, "Created"));
+    for (attribute, value) in [
+        ("name", "tl1"),
+        ("type", "io.skupper.router.tcpListener"),
+        ("identity", "tcpListener/127.0.0.1:21056:tl1"),
+        ("port", "21056"),
+    ] {
+        assert_eq!(body.get(attribute), Some(&value.into()), "{attribute}");
+    }
+
+    let request = recorded("delete");
+    let deleted = change(&request);
+    assert!(matches!(&deleted.action, Action::Delete(deleted) if *deleted == key));
+    assert_eq!(
+        over_the_wire(&request, &deleted.finished(Ok(key)).answer(&ROUTER)),
+        (204, "No Content".to_owned(), Value::Map(Vec::new()))
+    );
+}
+
+#[test]
+fn every_configured_kind_can_be_made() {
+    let mc = [
+        ("prefix", Value::from("x")),
+        ("distribution", Value::from("closest")),
+    ];
+    let connector = [
+        ("host", Value::from("rd.example")),
+        ("port", Value::from("55671")),
+        ("role", Value::from("inter-router")),
+        ("cost", Value::Long(2)),
+        ("verifyHostname", Value::Bool(false)),
+    ];
+    let tcp = [
+        ("host", Value::from("h")),
+        ("port", Value::Int(80)),
+        ("address", Value::from("a")),
+    ];
+    let listener = [("port", Value::from("7000")), ("http", Value::Bool(true))];
+    let profile = [("caCertFile", Value::from("/c/ca.crt"))];
+    for (entity, attributes, key) in [
+        (
+            "router.config.address",
+            &mc[..],
+            EntityKey::Address(AddressMatch::Prefix("x".to_owned())),
+        ),
+        (
+            "io.skupper.router.connector",
+            &connector,
+            named(EntityKind::Connector, "n"),
+        ),
+        ("tcpConnector", &tcp, named(EntityKind::TcpConnector, "n")),
+        ("tcpListener", &tcp, named(EntityKind::TcpListener, "n")),
+        ("listener", &listener, named(EntityKind::Listener, "n")),
+        ("sslProfile", &profile, named(EntityKind::SslProfile, "n")),
+    ] {
+        let request = changing("CREATE", entity, Some("n"), attributes);
+        match &change(&request).action {
+            Action::Create(entity) => assert_eq!(entity.key(), key),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn entities_are_found_by_name_or_identity() {
+    let by_identity = texts(&[
+        ("operation", "DELETE"),
+        ("type", "connector"),
+        ("identity", "connector/rb.example:55671:up"),
+    ]);
+    let expected = named(EntityKind::Connector, "up");
+    assert!(matches!(&change(&by_identity).action, Action::Delete(key) if *key == expected));
+    let update = changing(
+        "UPDATE",
+        "log",
+        Some("log/ROUTER_HELLO"),
+        &[
+            ("enable", "debug+".into()),
+            ("name", "log/ROUTER_HELLO".into()),
+        ],
+    );
+    let module = named(EntityKind::Log, "ROUTER_HELLO");
+    match &change(&update).action {
+        Action::Update(key, attributes) => {
+            assert_eq!((key, attributes.len()), (&module, 1));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn changes_that_cannot_be_are_refused() {
+    let create = |attributes: &[(&str, Value)]| {
+        refused(&changing("CREATE", "tcpListener", Some("x"), attributes))
+    };
+    let whole = [("port", Value::Int(1)), ("address", Value::from("a"))];
+    let with = |name: &'static str, value: Value| {
+        let mut attributes = whole.to_vec();
+        attributes.push((name, value));
+        attributes
+    };
+    assert_eq!(
+        create(&with("bogus", Value::Long(1))),
+        (
+            400,
+            "Unknown attribute 'bogus' for 'io.skupper.router.tcpListener'".to_owned()
+        )
+    );
+    for (attributes, says) in [
+        (whole[..1].to_vec(), "has no address"),
+        (whole[1..].to_vec(), "has no port"),
+        (with("host", list([Value::Null])), "'host' is not usable"),
+        (with("authenticatePeer", "maybe".into()), "maybe"),
+        (with("port", Value::Int(1)), "'port' is there twice"),
+        (with("name", "y".into()), "Conflicting values for name"),
+        (
+            with("type", "listener".into()),
+            "Conflicting values for type",
+        ),
+    ] {
+        let (status, description) = create(&attributes);
+        assert!(status == 400 && description.contains(says), "{description}");
+    }
+    let text = Message {
+        body: Body::Value(Value::from("x")),
+        ..changing("CREATE", "tcpListener", Some("x"), &[])
+    };
+    assert_eq!(refused(&text).0, 400);
+    assert_eq!(
+        refused(&changing("CREATE", "toaster", None, &[])),
+        (400, "No such entity type 'toaster'".to_owned())
     );
     assert_eq!(
-        answer(&texts(&[("operation", "CREATE"), ("type", "toaster")])).0,
-        400
+        refused(&changing("CREATE", "router.node", Some("x"), &[])),
+        (
+            501,
+            "Operation 'CREATE' not implemented for 'io.skupper.router.router.node' ['READ']"
+                .to_owned()
+        )
+    );
+    assert_eq!(refused(&texts(&[("operation", "DELETE")])).0, 400);
+    assert_eq!(
+        refused(&changing("DELETE", "connector", Some("none"), &[])),
+        (404, "No entity with name=none".to_owned())
+    );
+    let renamed = changing(
+        "UPDATE",
+        "connector",
+        Some("up"),
+        &[("name", "down".into())],
+    );
+    assert_eq!(refused(&renamed).0, 400);
+}
+
+#[test]
+fn outcomes_of_changes_become_answers() {
+    let request = recorded("create");
+    let outcome = |error: ChangeError| {
+        let answer = change(&request).finished(Err(error)).answer(&ROUTER);
+        let (status, description, body) = over_the_wire(&request, &answer);
+        assert_eq!(body, Value::Map(Vec::new()));
+        (status, description)
+    };
+    let key = || named(EntityKind::TcpListener, "tl1");
+    let (status, description) = outcome(ChangeError::Duplicate(key(), "in the configuration file"));
+    assert_eq!(status, 400);
+    assert!(
+        description.contains("duplicate value") && description.contains("configuration file"),
+        "{description}"
+    );
+    assert_eq!(outcome(ChangeError::Unknown(key())).0, 404);
+    assert_eq!(
+        outcome(ChangeError::Refused("no".to_owned())),
+        (400, "no".to_owned())
+    );
+    let busy = over_the_wire(&request, &change(&request).busy());
+    assert_eq!(busy.0, 503);
+}
+
+#[test]
+fn who_may_only_read_changes_nothing() {
+    for request in [
+        recorded("create"),
+        recorded("delete"),
+        changing("DELETE", "connector", Some("up"), &[]),
+        changing("UPDATE", "connection", Some("x"), &[]),
+    ] {
+        let (status, description, _) = answer(&request);
+        assert_eq!(status, 403);
+        assert!(description.starts_with("Forbidden"), "{description}");
+    }
+}
+
+#[test]
+fn a_connection_is_closed_by_its_admin_status() {
+    let update = |attributes: &[(&str, Value)]| {
+        let mut request = changing("UPDATE", "connection", None, attributes);
+        request
+            .application_properties
+            .push(("identity".into(), "2".into()));
+        request
+    };
+    let request = update(&[("adminStatus", "deleted".into())]);
+    match handle(&request, &ROUTER, Access::Full).unwrap() {
+        Handled::Close { connection, answer } => {
+            assert_eq!(connection, "2");
+            let (status, _, body) = over_the_wire(&request, &answer);
+            assert_eq!(
+                (status, body.get("operStatus")),
+                (200, Some(&"closing".into()))
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    let kept = update(&[("adminStatus", "enabled".into())]);
+    assert!(matches!(
+        handle(&kept, &ROUTER, Access::Full),
+        Some(Handled::Answer(_))
+    ));
+    assert_eq!(refused(&update(&[("role", "edge".into())])).0, 400);
+    let unknown = changing(
+        "UPDATE",
+        "connection",
+        Some("none"),
+        &[("adminStatus", "deleted".into())],
+    );
+    assert_eq!(refused(&unknown), (404, "Not Found".to_owned()));
+}
+
+#[test]
+fn the_log_is_told_from_its_end() {
+    let line = |text: &str| {
+        list([
+            "SERVER".into(),
+            "info".into(),
+            text.into(),
+            "x.rs".into(),
+            Value::Uint(7),
+            Value::Long(1_795_345_267),
+        ])
+    };
+    let ask = |limit: &[(&str, Value)]| {
+        let mut properties = vec![("operation", Value::from("GET-LOG"))];
+        properties.extend_from_slice(limit);
+        answer(&request(&properties)).2
+    };
+    assert_eq!(ask(&[]), list([line("first"), line("second")]));
+    assert_eq!(ask(&[("limit", Value::Int(1))]), list([line("second")]));
+    let stats = results(&query(
+        "logStats",
+        &["name", "warningCount", "errorCount"],
+        0,
+        0,
+    ))
+    .1;
+    assert!(stats.contains(&list([
+        "logStats/SERVER".into(),
+        Value::Int(3),
+        Value::Int(0)
+    ])));
+}
+
+#[test]
+fn the_schema_names_all_types() {
+    let schema = answer(&texts(&[("operation", "GET-SCHEMA")])).2;
+    let types = schema.get("entityTypes").unwrap();
+    assert_eq!(types.as_map().unwrap().len(), entity::TYPES.len());
+    let listener = types.get("tcpListener").unwrap();
+    assert!(listener.get("attributes").unwrap().get("address").is_some());
+    let Value::String(json) = answer(&texts(&[("operation", "GET-JSON-SCHEMA")])).2 else {
+        panic!("no text")
+    };
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["prefix"], "io.skupper.router");
+    assert_eq!(
+        json["entityTypes"]["router.link"]["operations"],
+        serde_json::json!(["READ"])
     );
 }
 
@@ -377,7 +713,7 @@ fn mistakes_are_told() {
 fn a_request_without_reply_address_is_not_answered() {
     let mut request = query("router", &[], 0, 0);
     request.properties.reply_to = None;
-    assert!(handle(&request, &ROUTER).is_none());
+    assert!(handle(&request, &ROUTER, Access::Full).is_none());
 }
 
 #[test]
@@ -508,7 +844,9 @@ fn configured_entities_show_their_state_and_no_secret() {
     assert!(!format!("{all:?}").contains("very secret"));
     let one =
         |entity: &str, attribute: &str| results(&query(entity, &[attribute], 0, 1)).1[0].clone();
-    assert_eq!(one("log", "enable"), list(["error+".into()]));
+    let logs = results(&query("log", &["module", "enable"], 0, 0)).1;
+    assert!(logs.contains(&list(["ROUTER_CORE".into(), "error+".into()])));
+    assert!(logs.contains(&list(["DEFAULT".into(), "default".into()])));
     assert_eq!(one("router.config.address", "prefix"), list(["mc".into()]));
     assert_eq!(
         one("sslProfile", "protocols"),
@@ -532,6 +870,16 @@ fn the_types_describe_themselves() {
     let operations = describe("GET-OPERATIONS", "listener");
     assert_eq!(
         operations.get("io.skupper.router.listener"),
+        Some(&list([
+            "CREATE".into(),
+            "READ".into(),
+            "UPDATE".into(),
+            "DELETE".into()
+        ]))
+    );
+    let operations = describe("GET-OPERATIONS", "router.address");
+    assert_eq!(
+        operations.get("io.skupper.router.router.address"),
         Some(&list(["READ".into()]))
     );
     let types = answer(&texts(&[("operation", "GET-TYPES")])).2;

@@ -29,6 +29,8 @@ use crate::{
     core::shared::{ConnectionFacts, ConnectionId, ConnectionRole, Shared},
 };
 
+/// What stands for the address of a peer on a Unix socket.
+const UNIX_PEER: &str = "unix";
 /// Pause after an accept that failed for want of resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const BACKLOG: i32 = 512;
@@ -217,7 +219,7 @@ impl Serve {
                 };
                 worker.spawn(async move {
                     if let Ok(socket) = UnixStream::from_std(socket) {
-                        self.drive(Stream::Unix(socket), "unix".to_owned(), None)
+                        self.drive(Stream::Unix(socket), UNIX_PEER.to_owned(), None)
                             .await;
                     }
                 });
@@ -309,6 +311,7 @@ impl Serve {
             facts: ConnectionFacts {
                 host: peer.clone(),
                 name: self.config.name.clone(),
+                on_this_host: is_on_this_host(&peer),
                 tls: facts.map(|facts| (facts.protocol.to_owned(), facts.cipher.to_owned())),
                 ..ConnectionFacts::default()
             },
@@ -361,6 +364,14 @@ async fn not_opened(place: Option<Place>, opened: &CancellationToken) -> Unfinis
         }
     }
     std::future::pending().await
+}
+
+/// Whether a peer, by its address, is a process of this host.
+fn is_on_this_host(peer: &str) -> bool {
+    peer == UNIX_PEER
+        || peer
+            .parse::<std::net::SocketAddr>()
+            .is_ok_and(|peer| peer.ip().to_canonical().is_loopback())
 }
 
 /// Engine parameters of a connection.

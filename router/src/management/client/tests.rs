@@ -7,9 +7,10 @@ use tokio::{
 };
 
 use super::{
-    super::{handle, tests::Router},
+    super::{Handled, handle, tests::Router},
     *,
 };
+use crate::core::access::Access;
 
 /// What the router does with senders to addresses that are not its own.
 #[derive(Clone, Copy)]
@@ -147,7 +148,10 @@ impl Peer {
         }
         self.connection
             .disposition(delivery, Some(DeliveryState::Accepted), true);
-        let answer = handle(&Message::decode(octets).unwrap(), &self.router).unwrap();
+        let request = Message::decode(octets).unwrap();
+        let Some(Handled::Answer(answer)) = handle(&request, &self.router, Access::Full) else {
+            panic!("a question has an answer")
+        };
         // an answer to something that nobody asked comes first
         let stale = Message {
             properties: Properties {

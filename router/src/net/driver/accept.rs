@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     core::{
+        access::{self, Access},
         address::{AddressKey, strip},
         annotations::{RESEND_RELEASED, STREAMING},
         local::LocalTarget,
@@ -42,6 +43,7 @@ enum Refusal {
     ConnectionRole(&'static str),
     NotImplemented,
     Unavailable,
+    Unauthorized,
     Silent,
 }
 
@@ -53,6 +55,7 @@ impl Refusal {
             Self::ConnectionRole(text) => ("qd:connection-role", *text),
             Self::NotImplemented => ("amqp:not-implemented", "Incoming messages not allowed"),
             Self::Unavailable => ("amqp:not-found", "Node not found"),
+            Self::Unauthorized => return Some(access::unauthorized()),
             Self::Silent => return None,
         };
         Some(Condition::new(condition, text))
@@ -150,6 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             ADDRESS_TRACKING => return Err(Refusal::NotImplemented),
             _ => {}
         }
+        self.check_management(&address)?;
         let space = self.shared.space.clone();
         let text: Arc<str> = strip(&address).into();
         let mut attached =
@@ -260,6 +264,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             MESH_DISCOVERY => return Err(Refusal::Silent),
             _ => {}
         }
+        self.check_management(&address)?;
         let (key, text): (Arc<str>, Arc<str>) = match self.shared.space.classify(&address) {
             AddressKey::Mobile(text) => (format!("M{text}").into(), text.into()),
             // Between clients of this router.
@@ -324,6 +329,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             ));
         }
         Ok(())
+    }
+
+    /// Clients need access for any management node. Routers ask over addresses that lead through the network; the short
+    /// ones are those of clients.
+    fn check_management(&self, address: &str) -> Result<(), Refusal> {
+        if !access::is_management(address) {
+            return Ok(());
+        }
+        let Some(connection) = self.handle.as_deref() else {
+            return Err(Refusal::Unauthorized);
+        };
+        let allowed = match Access::of(connection) {
+            Access::Full => true,
+            Access::Read => {
+                strip(address).starts_with("_topo/") || strip(address).starts_with("_edge/")
+            }
+            Access::None => false,
+        };
+        if allowed {
+            return Ok(());
+        }
+        access::complain(
+            &self.shared,
+            &connection.facts.host,
+            "a link from a peer without access",
+        );
+        Err(Refusal::Unauthorized)
     }
 
     pub(super) fn check_control_links(&mut self) {

@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Driver, links::Kind};
 use crate::core::{
+    access::{self, Access},
     address::strip,
     annotations::{Annotations, DISABLE_Q2, RESEND_RELEASED, STREAMING},
     delivery::{Delivery, Wake},
@@ -299,6 +300,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             complete,
             preferred: None,
         };
+        if let Some(connection) = arrived_on.as_deref()
+            && connection.role == ConnectionRole::Normal
+            && access::is_management(&address)
+            && Access::of(connection) == Access::None
+        {
+            access::complain(
+                &self.shared,
+                &connection.facts.host,
+                "a message from a client without proven identity",
+            );
+            return Err(access::refused());
+        }
         let choice = {
             let table = self.shared.table.load();
             if let Some(priority) = table.configured.priority(strip(&address)) {
@@ -308,7 +321,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         };
         self.count_arrival(incoming.presettled);
         let sinks: SmallVec<[Sink; 1]> = match choice {
-            Choice::One(Sink::Management) if !complete => {
+            Choice::One(Sink::Management(_)) if !complete => {
                 incoming.state = State::Gathering(BytesMut::from(&octets[..]));
                 return if octets.len() >= GATHER_LIMIT {
                     Err(malformed())
