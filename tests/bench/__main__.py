@@ -19,10 +19,22 @@ import time
 
 import chains
 import load
+import memory
+import paths
 import report
 from process import BenchError, Processes
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+# What can be measured in a chain; each gets the chain's ports, the servers' ports, processes, pids and options.
+ROWS = {
+    "load": load.measure,
+    "flows": memory.flows,
+    "storm": memory.storm,
+    "path": paths.long_path,
+    "slow": paths.slow_readers,
+}
+# Rows with a long path between the two proxies.
+DISTANT = {"path"}
 
 
 def arguments():
@@ -35,6 +47,10 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each chain (default 5)")
     parser.add_argument("--chains", metavar="NAME,...", help="of: " + ", ".join(chains.NAMES) +
                         " (default: all that can run; first is measured first)")
+    parser.add_argument("--rows", metavar="NAME,...", default="load",
+                        help="of: %s (default: load)" % ", ".join(ROWS))
+    parser.add_argument("--flows", type=int, default=memory.HELD, help="idle flows of row flows")
+    parser.add_argument("--storm", type=int, default=memory.STORM, help="connections of row storm")
     parser.add_argument("--output", choices=["table", "json"], default="table")
     parser.add_argument("--bytes", default="1G", help="sent for each throughput figure, as iperf3 -n takes it")
     parser.add_argument("--seconds", type=int, default=3, help="length of each HTTP figure")
@@ -43,6 +59,10 @@ def arguments():
     options = parser.parse_args()
     if not 1 <= options.rounds <= 100 or not 1 <= options.seconds <= 60:
         parser.error("--rounds must be 1 to 100, --seconds 1 to 60")
+    options.rows = options.rows.split(",")
+    for row in options.rows:
+        if row not in ROWS:
+            parser.error('there is no row "%s"' % row)
     if not 1024 <= options.port_base <= 65435:
         parser.error("--port-base must be 1024 to 65435")
     return options
@@ -96,13 +116,16 @@ def progress(text):
 
 
 def measure(chain, options, folder, servers):
-    """One round of one chain, started for it and stopped after it."""
-    with Processes(folder) as processes:
-        ports = chain.start(processes, servers)
-        load.wait_http(ports.http, processes)
-        row = load.measure(ports, servers, processes, chain.pids(), options.bytes, options.seconds)
-        processes.check_alive()
-        return row
+    """One round of one chain: started for each row and stopped after it, so that no row sees another's traces."""
+    figures = {}
+    for name in options.rows:
+        with Processes(folder) as processes:
+            distance = paths.relay(processes, options.port_base + 90) if name in DISTANT else lambda port: port
+            ports = chain.start(processes, servers, distance)
+            load.wait_http(ports.http, processes)
+            figures.update(ROWS[name](ports, servers, processes, chain.pids(), options))
+            processes.check_alive()
+    return figures
 
 
 def run(options, folder):
@@ -112,7 +135,7 @@ def run(options, folder):
         if name not in known:
             raise BenchError('chain "%s" cannot run: %s' % (name, chains.requirement(name)))
     result = {"surroundings": surroundings(),
-              "settings": {"rounds": options.rounds, "bytes": options.bytes, "seconds": options.seconds},
+              "settings": {"rounds": options.rounds, "rows": options.rows, "bytes": options.bytes, "seconds": options.seconds},
               "chains": {name: {"title": known[name].title, "rounds": [], "failures": []} for name in names}}
     with Processes(folder) as backends:
         servers = load.start_servers(backends, options.port_base, folder)

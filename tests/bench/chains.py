@@ -101,8 +101,8 @@ class Direct:
 
     title = "direct, no proxy"
 
-    def start(self, _processes, servers):
-        return servers
+    def start(self, _processes, servers, distance):
+        return Ports(*map(distance, servers))
 
     def pids(self):
         return []
@@ -121,20 +121,25 @@ class Tunnel:
     def pids(self):
         return self.started
 
-    def start(self, processes, servers):
+    def start(self, processes, servers, distance):
         ports = Ports(self.base, self.base + 1)
         middle = Ports(self.base + 2, self.base + 3)
         tls = "ca-file %s verify required" % self.certificates.authority
         server = "ssl crt %s %s" % (self.certificates.both("server"), tls)
         client = "ssl crt %s %s sni str(localhost) verifyhost localhost" % (self.certificates.both("client"), tls)
-        first = self._config("%s", client, ports, middle)
         second = self._config("%s " + server, "", middle, servers)
-        self.started = []
-        for name, text in (("first", first), ("second", second)):
-            path = processes.folder / (name + ".cfg")
-            path.write_text(text)
-            self.started.append(processes.start(name, ["haproxy", "-db", "-f", str(path)]))
+        self.started = [self._start(processes, "second", second)]
+        for port in middle:
+            wait_listening(port, processes)
+        first = self._config("%s", client, ports, Ports(*map(distance, middle)))
+        self.started.insert(0, self._start(processes, "first", first))
         return ports
+
+    @staticmethod
+    def _start(processes, name, text):
+        path = processes.folder / (name + ".cfg")
+        path.write_text(text)
+        return processes.start(name, ["haproxy", "-db", "-f", str(path)])
 
     @staticmethod
     def _config(bind, server, here, there):
@@ -168,11 +173,10 @@ class Routers:
     def pids(self):
         return self.started
 
-    def start(self, processes, servers):
+    def start(self, processes, servers, distance):
         ports = Ports(self.base, self.base + 1)
         link = {"role": "inter-router", "host": "localhost", "port": str(self.base + 2), "sslProfile": "tls"}
         first = self._common("first", "client")
-        first.append(["connector", dict(link, name="link")])
         second = self._common("second", "server")
         second.append(["listener", dict(link, name="link", host="127.0.0.1", authenticatePeer=True,
                                         requireSsl=True, saslMechanisms="EXTERNAL")])
@@ -181,14 +185,17 @@ class Routers:
                                           "port": str(getattr(ports, kind))}])
             second.append(["tcpConnector", {"name": kind, "address": kind, "host": "127.0.0.1",
                                             "port": str(getattr(servers, kind))}])
-        self.started = []
         # The one that listens goes first, else the other waits for its retry.
-        for name, config in (("second", second), ("first", first)):
-            path = processes.folder / (name + ".json")
-            path.write_text(json.dumps(config, indent=1))
-            self.started.append(processes.start(name, [*self.command, str(path)], self.environment))
-            wait_listening(self.base + 2, processes)
+        self.started = [self._start(processes, "second", second)]
+        wait_listening(self.base + 2, processes)
+        first.append(["connector", dict(link, name="link", port=str(distance(self.base + 2)))])
+        self.started.append(self._start(processes, "first", first))
         return ports
+
+    def _start(self, processes, name, config):
+        path = processes.folder / (name + ".json")
+        path.write_text(json.dumps(config, indent=1))
+        return processes.start(name, [*self.command, str(path)], self.environment)
 
     def _common(self, router, certificate):
         return [

@@ -60,8 +60,9 @@ def wait_http(port, processes):
     raise BenchError("no request got through in %d s: %s" % (READY_WITHIN, last))
 
 
-def measure(ports, servers, processes, pids, amount, seconds):
-    """All figures of one round of one chain."""
+def measure(ports, servers, processes, pids, options):
+    """Throughput, latency and cost."""
+    amount, seconds = options.bytes, options.seconds
     row = {"rss_idle_mib": [rss_mib(pid) for pid in pids]}
     for streams in (1, 8):
         gbits, cost = throughput(ports, servers, processes.folder, pids, amount, streams)

@@ -14,14 +14,25 @@ COLUMNS = [
     ("RSS idle MiB", "rss_idle_mib", "%.0f", None),
     ("RSS after MiB", "rss_after_mib", "%.0f", False),
     ("errors", "http_errors", "%.0f", None),
+    ("RSS with flows MiB", "rss_flows_mib", "%.0f", False),
+    ("KiB/flow", "kib_per_flow", "%.1f", False),
+    ("RSS flows gone MiB", "rss_flows_after_mib", "%.0f", False),
+    ("storm conns/s", "storm_per_s", "%.0f", True),
+    ("RSS after storm MiB", "rss_storm_mib", "%.0f", False),
+    ("storm errors", "storm_failed", "%.0f", None),
+    ("of 1 Gbit/s over 50 ms, %", "path_percent", "%.0f", True),
+    ("RSS long path MiB", "rss_path_mib", "%.0f", False),
+    ("2 fast readers MiB/s", "fast_mib_s", "%.0f", True),
+    ("lost beside 16 slow, %", "slow_cost_percent", "%.0f", None),
+    ("RSS slow readers MiB", "rss_slow_mib", "%.0f", False),
 ]
 OURS = "skupper"
 
 
 def brief(row):
     """One round on one line, for progress."""
-    return "%.2f and %.2f Gbit/s, p50 %.0f us, %.0f req/s, %.0f conns/s" % (
-        row["gbits_1"], row["gbits_8"], row["http_p50_us"], row["http_requests_per_s"], row["new_connections_per_s"])
+    return ", ".join("%s %s" % (title, _cell(row[figure], form))
+                     for title, figure, form, _ in COLUMNS if row.get(figure) not in (None, []))
 
 
 def summarise(result):
@@ -30,7 +41,7 @@ def summarise(result):
         rounds = chain["rounds"]
         for name, pick in (("median", statistics.median), ("lowest", min), ("highest", max)):
             chain[name] = {figure: _over([row[figure] for row in rounds], pick) for _, figure, _, _ in COLUMNS
-                           } if rounds else {}
+                           if rounds and figure in rounds[0]}
 
 
 def _over(values, pick):
@@ -46,33 +57,37 @@ def table(result):
     settings, here = result["settings"], result["surroundings"]
     lines = ["Medians of %d interleaved rounds, commit %s, %s, %s cores (%s), kernel %s" % (
         settings["rounds"], here["commit"] or "unknown", here["date"], here["cores"], here["cpu"], here["kernel"]), ""]
-    rows = [["chain"] + [title for title, _, _, _ in COLUMNS]]
+    columns = [column for column in COLUMNS
+               if any(column[1] in chain["median"] for chain in result["chains"].values())]
+    rows = [["chain"] + [title for title, _, _, _ in columns]]
     for chain in result["chains"].values():
-        rows.append([chain["title"]] + [_cell(chain["median"].get(figure), form) for _, figure, form, _ in COLUMNS])
+        rows.append([chain["title"]] + [_cell(chain["median"].get(figure), form) for _, figure, form, _ in columns])
     lines += _aligned(rows)
-    lines += _comparison(result["chains"])
+    lines += _comparison(result["chains"], columns)
     for chain in result["chains"].values():
         for failure in chain["failures"]:
             lines.append("FAILED: %s: %s" % (chain["title"], failure))
     return "\n".join(lines)
 
 
-def _comparison(chains):
+def _comparison(chains, columns):
     ours = chains.get(OURS, {}).get("median")
     others = [chain for name, chain in chains.items() if name not in (OURS, "direct") and chain["median"]]
     if not ours or not others:
         return []
-    rows = [["this router against"] + [title for title, _, _, better in COLUMNS if better is not None]]
+    rows = [["this router against"] + [title for title, _, _, better in columns if better is not None]]
     for chain in others:
         row = [chain["title"]]
-        for _, figure, _, more in COLUMNS:
+        for _, figure, _, more in columns:
             if more is not None:
-                row.append(_advantage(ours[figure], chain["median"][figure], more))
+                row.append(_advantage(ours.get(figure), chain["median"].get(figure), more))
         rows.append(row)
     return ["", "How many times better (above 1.00) or worse (below):", ""] + _aligned(rows)
 
 
 def _advantage(ours, theirs, more):
+    if ours is None or theirs is None:
+        return "-"
     ours, theirs = (sum(value) if isinstance(value, list) else value for value in (ours, theirs))
     if not ours or not theirs:
         return "-"

@@ -27,6 +27,7 @@ mod table;
 mod timer;
 mod transfer;
 mod transmit;
+mod trim;
 
 pub use config::{ClientSasl, ConnectionConfig, Password, PasswordCheck, ServerSasl};
 pub use connection::{Connection, Load};

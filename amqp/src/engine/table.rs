@@ -83,6 +83,10 @@ impl Unsettled {
         self.entries.drain(range);
     }
 
+    pub(super) fn trim(&mut self) {
+        super::trim::trim_queue(&mut self.entries);
+    }
+
     pub(super) fn retain(&mut self, mut keep: impl FnMut(u32) -> bool) {
         self.entries.retain(|(_, key)| keep(*key));
     }

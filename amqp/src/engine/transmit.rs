@@ -68,6 +68,13 @@ impl Transmit {
         }
     }
 
+    pub(super) fn trim(&mut self) {
+        super::trim::trim_queue(&mut self.segments);
+        if self.tail.is_empty() {
+            self.tail = BytesMut::new();
+        }
+    }
+
     fn seal(&mut self) {
         if !self.tail.is_empty() {
             self.queued += self.tail.len();

@@ -78,6 +78,14 @@ impl<T> Inbox<T> {
         std::future::poll_fn(|cx| self.poll_drain(cx, into)).await;
     }
 
+    /// Gives back room for more than `keep` items.
+    pub fn trim(&self, keep: usize) {
+        let mut state = self.lock();
+        if state.queue.capacity() > keep {
+            state.queue.shrink_to(keep);
+        }
+    }
+
     /// Refuses further items and returns those that still wait.
     pub fn close(&self) -> VecDeque<T> {
         let mut state = self.lock();

@@ -15,6 +15,8 @@ use super::shared::ConnectionHandle;
 use crate::adaptor::tcp::ReplySlot;
 
 const SHARDS: usize = 16;
+/// Room for fewer names than this in a shard is not worth giving back.
+const SMALL: usize = 64;
 const ALPHABET: &[u8; 64] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+_";
 
 /// Where messages to a dynamic address go.
@@ -42,7 +44,12 @@ impl LocalAddresses {
 
     /// Forgets a name.
     pub fn remove(&self, name: &str) {
-        self.shard(name).remove(name);
+        let mut names = self.shard(name);
+        names.remove(name);
+        if names.capacity() > SMALL && names.len() < names.capacity() / 8 {
+            let keep = names.len() * 2;
+            names.shrink_to(keep);
+        }
     }
 
     /// Target of a name.

@@ -41,11 +41,6 @@ impl Framing {
             Self::Lite => 1_042_432,
         }
     }
-
-    /// Octets written after which the writer acknowledges; a quarter of the smaller window suits both readers.
-    pub const fn acknowledge_after(self) -> u64 {
-        260_608
-    }
 }
 
 /// What the first octets of a stream's message say.

@@ -7,7 +7,7 @@
 //!
 //! Two framings exist in the network, *legacy* (DATA sections) and *lite* (raw octets behind an empty body);
 //! see [`framing`]. Both sides bound what is under way by a window of octets that the far side acknowledges with
-//! `received` states; see [`pump`]. Either side may use TLS; see [`tls`].
+//! `received` states; see [`pump`] and [`window`]. Either side may use TLS; see [`tls`].
 
 mod connector;
 pub mod framing;
@@ -17,6 +17,7 @@ mod pump;
 mod reply;
 mod socket;
 mod tls;
+pub(crate) mod window;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

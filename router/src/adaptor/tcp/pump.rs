@@ -23,6 +23,7 @@ use super::{
     framing::{DATA_HEADER, DATA_LIMIT, Decoder, Framing, StreamHead, fill_data_header},
     half_close::{Activity, HeldEnd},
     socket::Socket,
+    window::{self, Granter},
 };
 use crate::core::delivery::{Delivery, End, Wake};
 
@@ -63,6 +64,8 @@ struct Outbound {
     framing: Framing,
     read: u64,
     acknowledged: u64,
+    /// Octets that may be ahead of `acknowledged`.
+    window: u64,
     /// The far side has given a terminal outcome: the window is off for good.
     windowless: bool,
     ended: bool,
@@ -80,7 +83,7 @@ struct Inbound {
     queue: VecDeque<Bytes>,
     queued: usize,
     written: u64,
-    reported: u64,
+    granter: Granter,
     end: End,
     shut: bool,
     /// Watched where the end of the outbound stream may have to wait for it.
@@ -116,6 +119,7 @@ impl Pump {
                 framing,
                 read: 0,
                 acknowledged: 0,
+                window: framing.window(),
                 windowless: false,
                 ended: false,
                 size: 0,
@@ -143,7 +147,7 @@ impl Pump {
             queue: VecDeque::new(),
             queued: 0,
             written: 0,
-            reported: 0,
+            granter: Granter::new(framing),
             end: End::Open,
             shut: false,
             activity: None,
@@ -159,14 +163,24 @@ impl Pump {
     }
 
     /// Runs the flow to its end, or until its entity is removed, and gives both messages their endings.
-    pub(super) async fn run(mut self, cancel: &CancellationToken) -> FlowEnd {
-        let end = tokio::select! {
-            biased;
-            end = std::future::poll_fn(|cx| self.poll(cx)) => end,
-            () = cancel.cancelled() => FlowEnd::FarLost,
-        };
-        self.finish(end);
-        end
+    pub(super) fn run(
+        mut self,
+        cancel: &CancellationToken,
+    ) -> impl Future<Output = FlowEnd> + Send {
+        // Not an `async fn`: that would hold the flow twice.
+        async move {
+            let mut cancelled = std::pin::pin!(cancel.cancelled());
+            let end = std::future::poll_fn(|cx| {
+                let end = self.poll(cx);
+                if end.is_pending() && cancelled.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(FlowEnd::FarLost);
+                }
+                end
+            })
+            .await;
+            self.finish(end);
+            end
+        }
     }
 
     fn finish(&self, end: FlowEnd) {
@@ -230,8 +244,11 @@ impl Pump {
             outbound.delivery.set_source(Wake::Task(cx.waker().clone()));
         }
         let feedback = outbound.delivery.take_feedback();
-        if let Some((_, offset)) = feedback.received {
+        if let Some((section_number, offset)) = feedback.received {
             outbound.acknowledged = outbound.acknowledged.max(offset);
+            if let Some(window) = window::granted(section_number) {
+                outbound.window = window;
+            }
         }
         match feedback.outcome {
             Some(DeliveryState::Accepted) => outbound.windowless = true,
@@ -264,7 +281,7 @@ impl Pump {
             return Ok(false);
         }
         let ahead = outbound.read.saturating_sub(outbound.acknowledged);
-        if !outbound.windowless && ahead >= outbound.framing.window() {
+        if !outbound.windowless && ahead >= outbound.window {
             return Ok(false);
         }
         if !outbound.delivery.has_room(READ_AHEAD) {
@@ -366,9 +383,13 @@ impl Pump {
             moved = true;
         }
         let flushed = self.socket.poll_flush(cx).map_err(Failure::Socket)?;
-        if inbound.written - inbound.reported >= self.outbound.framing.acknowledge_after() {
-            inbound.reported = inbound.written;
-            inbound.delivery.report_received(0, inbound.written);
+        if inbound.granter.is_due(inbound.written) {
+            let waiting = inbound.queued + inbound.delivery.queued();
+            let (section_number, offset) =
+                inbound
+                    .granter
+                    .report(inbound.written, waiting, Instant::now());
+            inbound.delivery.report_received(section_number, offset);
         }
         if inbound.queue.is_empty() && inbound.end != End::Open && inbound.drained() {
             if inbound.end == End::Aborted {

@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Driver, links::Kind};
+use crate::adaptor::tcp::window;
 use crate::core::{
     access::{self, Access},
     address::strip,
@@ -29,8 +30,8 @@ use crate::core::{
 const GATHER_LIMIT: usize = 256 * 1024;
 /// Octets of one message that may wait for its sink before the connection pauses.
 const QUEUE_LIMIT: usize = 256 * 1024;
-/// The same for streams that carry their own end-to-end window, which is below 1.5 MB.
-const WINDOWED_QUEUE_LIMIT: usize = 4 * 1024 * 1024;
+/// The same for streams that carry their own end-to-end window: a little more than the largest one.
+const WINDOWED_QUEUE_LIMIT: usize = window::MOST as usize + 1024 * 1024;
 /// Octets of one message that are kept for another destination.
 const RETAIN_LIMIT: usize = 1024 * 1024;
 /// Destinations that one message is offered to.

@@ -1,19 +1,27 @@
 //! The socket side of a driver: reads, vectored writes, the timer.
 
 use std::{
+    cell::RefCell,
     pin::Pin,
     sync::atomic::Ordering,
     task::{Context, Poll},
     time::Instant,
 };
 
-use bytes::Buf as _;
+use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 
 use super::{Driver, Ended, TRANSMIT_HIGH};
 
 /// Space offered to one read.
 const READ_SIZE: usize = 64 * 1024;
+/// Room for fewer entries than this is not worth giving back.
+const SMALL: usize = 256;
+
+thread_local! {
+    /// The buffer into which all connections of a worker read, unless one of them holds part of a frame.
+    static INPUT: RefCell<BytesMut> = RefCell::new(BytesMut::new());
+}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Writes what the engine has queued; true if anything was written.
@@ -58,6 +66,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if self.is_congested() || self.engine.transmit().remaining() > 2 * TRANSMIT_HIGH {
             return Poll::Pending;
         }
+        if self.input.is_empty() {
+            self.input = INPUT.take();
+        }
+        let read = self.read(cx);
+        if self.input.is_empty() {
+            INPUT.set(std::mem::take(&mut self.input));
+        }
+        read
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
         if self.input.capacity() - self.input.len() < READ_SIZE / 4 {
             self.input.reserve(READ_SIZE);
         }
@@ -119,6 +138,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             .handle_timeout(now)
             .map_err(|error| Ended::Protocol(error.to_string()))?;
         self.remind(now);
+        self.trim();
         Ok(true)
+    }
+
+    /// Gives back the room that a rush of flows has left.
+    fn trim(&mut self) {
+        self.engine.trim();
+        trim(&mut self.links);
+        trim(&mut self.incoming);
+        trim(&mut self.outgoing);
+        if self.messages.capacity() > SMALL {
+            self.messages.shrink_to(SMALL);
+        }
+        self.inbox.trim(SMALL);
+    }
+}
+
+/// Entries are found by their position: only those behind the last one in use can go.
+fn trim<T>(entries: &mut Vec<Option<T>>) {
+    let used = entries
+        .iter()
+        .rposition(Option::is_some)
+        .map_or(0, |last| last + 1);
+    entries.truncate(used);
+    if entries.capacity() > SMALL.max(4 * used) {
+        entries.shrink_to(2 * used);
     }
 }
