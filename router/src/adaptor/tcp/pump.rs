@@ -163,11 +163,14 @@ impl Pump {
     }
 
     /// Runs the flow to its end, or until its entity is removed, and gives both messages their endings.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn would hold the flow twice"
+    )]
     pub(super) fn run(
         mut self,
         cancel: &CancellationToken,
     ) -> impl Future<Output = FlowEnd> + Send {
-        // Not an `async fn`: that would hold the flow twice.
         async move {
             let mut cancelled = std::pin::pin!(cancel.cancelled());
             let end = std::future::poll_fn(|cx| {
