@@ -90,8 +90,8 @@ pub(super) struct Granter {
 enum Phase {
     /// The window stays for so many more windows.
     Rest(u32),
-    /// It was doubled; before, the flow had this rate.
-    Trial { before: f64, left: u32 },
+    /// It was enlarged; before, it had this size and the flow this rate.
+    Trial { from: u64, before: f64, left: u32 },
 }
 
 impl Granter {
@@ -161,8 +161,10 @@ impl Granter {
         }
         self.phase = match self.phase {
             Phase::Rest(0) if took >= QUICK && self.window < MOST => {
+                let from = self.window;
                 if self.resize((self.window * 2).min(MOST)) {
                     Phase::Trial {
+                        from,
                         before: rate,
                         left: TRIAL,
                     }
@@ -171,13 +173,14 @@ impl Granter {
                 }
             }
             Phase::Rest(left) => Phase::Rest(left.saturating_sub(1)),
-            Phase::Trial { before, left } if left > 1 => Phase::Trial {
+            Phase::Trial { from, before, left } if left > 1 => Phase::Trial {
+                from,
                 before,
                 left: left - 1,
             },
             Phase::Trial { before, .. } if rate >= before * WORTH => Phase::Rest(0),
-            Phase::Trial { .. } => {
-                self.resize((self.window / 2).max(self.base));
+            Phase::Trial { from, .. } => {
+                self.resize(from);
                 Phase::Rest(REST)
             }
         };
