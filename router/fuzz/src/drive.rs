@@ -127,6 +127,7 @@ fn opener(script: &mut Script<'_>, framing: Framing) -> BytesMut {
         flow_id: &flow_id,
         // Any text will do; one more would change what the kept inputs mean.
         alpn: Some(&global_id),
+        own: true,
     };
     let octets = opener.encode(framing);
     let head = StreamHead::parse(&octets, false)
@@ -150,6 +151,7 @@ fn answer(script: &mut Script<'_>) -> BytesMut {
         to: &to,
         subject: Some(&subject),
         flow_id: &flow_id,
+        own: true,
     };
     BytesMut::from(&answer.encode(framing)[..])
 }

@@ -32,6 +32,7 @@ use super::{
     inbox::Inbox,
     shared::{ConnectionId, ConnectionMessage},
 };
+use crate::adaptor::tcp::Doubt;
 
 /// One message between its source and its sink.
 pub struct Delivery {
@@ -132,6 +133,7 @@ struct State {
     feedback: Feedback,
     settled: bool,
     outstanding: Option<Outstanding>,
+    doubt: Option<Box<Doubt>>,
 }
 
 /// Counts a delivery as open at a destination for as long as it lives; balancing reads the counter.
@@ -186,6 +188,11 @@ impl Delivery {
         self.lock().outstanding = Some(outstanding);
     }
 
+    /// Has `doubt` raised if this delivery is released.
+    pub(crate) fn doubt_if_released(&self, doubt: Box<Doubt>) {
+        self.lock().doubt = Some(doubt);
+    }
+
     // ----- source -----
 
     /// Registers whom to wake on feedback or room, and reports at once if something is there already.
@@ -212,6 +219,19 @@ impl Delivery {
             }
             state.queued += chunk.len();
             state.chunks.push_back(chunk);
+            state.sink.notify()
+        });
+    }
+
+    /// Appends all of `chunks`, none of them empty, at once; see [`Self::push`].
+    pub(crate) fn append(&self, chunks: &mut VecDeque<Bytes>) {
+        self.update(|state| {
+            if chunks.is_empty() || state.settled || state.end != End::Open {
+                chunks.clear();
+                return None;
+            }
+            state.queued += chunks.iter().map(Bytes::len).sum::<usize>();
+            state.chunks.append(chunks);
             state.sink.notify()
         });
     }
@@ -325,9 +345,13 @@ impl Delivery {
 
     /// Reports a state and whether the sink has settled. The first terminal state stays.
     pub fn report(&self, outcome: Option<DeliveryState>, settled: bool) {
+        let mut doubt = None;
         self.update(|state| {
             if state.settled {
                 return None;
+            }
+            if outcome == Some(DeliveryState::Released) {
+                doubt = state.doubt.take();
             }
             if outcome.is_some() {
                 state.feedback.outcome = outcome;
@@ -337,9 +361,13 @@ impl Delivery {
                 state.chunks.clear();
                 state.queued = 0;
                 state.outstanding = None;
+                state.doubt = None;
             }
             state.source.notify()
         });
+        if let Some(doubt) = doubt {
+            doubt.raise();
+        }
     }
 
     /// True once the sink has settled.

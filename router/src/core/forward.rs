@@ -8,7 +8,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use amqp::performative::DeliveryState;
+use amqp::{engine::LinkId, performative::DeliveryState};
 use smallvec::SmallVec;
 
 use super::{
@@ -21,7 +21,7 @@ use super::{
     table::{Address, Consumer, ConsumerTarget, Neighbour, Table},
 };
 use crate::{
-    adaptor::tcp::{ReplySlot, TcpConnector},
+    adaptor::tcp::{Bridge, Doubt, ReplySlot, TcpConnector},
     routing::{RemoteAddress, Route, RouterId, Treatment},
 };
 
@@ -51,6 +51,10 @@ pub enum Sink {
         connection: Arc<ConnectionHandle>,
         via: Via,
         open: Option<Arc<AtomicU32>>,
+        /// Whose consumers these are; none for dynamic addresses and copies.
+        destination: Option<Destination>,
+        /// To be raised if the message is released.
+        doubt: Option<Box<Doubt>>,
     },
     /// A TCP server behind a tcpConnector.
     Tcp {
@@ -59,6 +63,8 @@ pub enum Sink {
     },
     /// A waiting TCP flow.
     Reply(Arc<ReplySlot>),
+    /// A TCP stream whose consumer speaks another framing, or may.
+    Bridge(Box<Bridge>),
     /// The management agent, with what the sender may do there.
     Management(Access),
 }
@@ -70,9 +76,29 @@ impl Sink {
         match self {
             Self::Connection { open, .. } => open.as_ref(),
             Self::Tcp { open, .. } => Some(open),
+            Self::Bridge(bridge) => bridge.sink().counter(),
             Self::Reply(_) | Self::Management(_) => None,
         }
     }
+
+    /// The same destination; `doubt` is raised if it releases the message.
+    pub(crate) fn doubting(mut self, raised: Doubt) -> Self {
+        if let Self::Connection { doubt, .. } = &mut self {
+            *doubt = Some(Box::new(raised));
+        }
+        self
+    }
+}
+
+/// The consumers that a message for a mobile address was chosen for, as far as this router can tell them apart.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Destination {
+    /// Those of another interior router and its edges.
+    Router(RouterId),
+    /// The one behind an outgoing link.
+    Link(ConnectionId, LinkId),
+    /// Those that an edge's interior router knows.
+    Uplink(ConnectionId),
 }
 
 /// Result of a choice.
@@ -146,7 +172,12 @@ pub fn dispatch(shared: &Arc<Shared>, sink: Sink, delivery: Arc<Delivery>) {
             connection,
             via,
             open,
+            doubt,
+            ..
         } => {
+            if let Some(doubt) = doubt {
+                delivery.doubt_if_released(doubt);
+            }
             // Pre-settled messages count until they are sent, which is of interest at consumers only.
             if let Some(open) = open
                 && (!delivery.presettled || matches!(via, Via::Link(_)))
@@ -167,6 +198,7 @@ pub fn dispatch(shared: &Arc<Shared>, sink: Sink, delivery: Arc<Delivery>) {
             connector.open(shared, delivery);
         }
         Sink::Reply(slot) => slot.offer(delivery),
+        Sink::Bridge(bridge) => bridge.start(shared, delivery),
         Sink::Management(Access::None) => {
             delivery.report(Some(access::refused()), true);
         }
@@ -365,6 +397,8 @@ impl Chooser<'_> {
                     connection: connection.clone(),
                     via,
                     open: None,
+                    destination: None,
+                    doubt: None,
                 });
             }
         }
@@ -376,7 +410,7 @@ impl Chooser<'_> {
     }
 
     fn router(&self, id: &str, address: Option<&Arc<Address>>) -> Option<Sink> {
-        let route = self.table.routes.routers.get(id)?;
+        let (id, route) = self.table.routes.routers.get_key_value(id)?;
         let neighbour = self.table.neighbours.get(&route.link.0)?;
         let open = address
             .and_then(|address| address.transit.get(&route.link.0))
@@ -386,6 +420,8 @@ impl Chooser<'_> {
             connection: connection.clone(),
             via,
             open,
+            destination: Some(Destination::Router(id.clone())),
+            doubt: None,
         })
     }
 
@@ -428,7 +464,7 @@ impl Chooser<'_> {
     fn link_sink(
         &self,
         connection: &Arc<ConnectionHandle>,
-        link: amqp::engine::LinkId,
+        link: LinkId,
         open: Option<&Arc<AtomicU32>>,
     ) -> Sink {
         let (connection, via) =
@@ -441,6 +477,8 @@ impl Chooser<'_> {
             connection: connection.clone(),
             via,
             open: open.cloned(),
+            destination: open.map(|_| Destination::Link(connection.id, link)),
+            doubt: None,
         }
     }
 
@@ -464,6 +502,8 @@ impl Chooser<'_> {
             connection: connection.clone(),
             via,
             open: None,
+            destination: Some(Destination::Uplink(uplink.id)),
+            doubt: None,
         })
     }
 }

@@ -23,6 +23,7 @@ use super::{
     table::Table,
 };
 use crate::{
+    adaptor::tcp::Findings,
     net::complaints::Complaints,
     routing::{RouteView, RouterId},
     worker::WorkerHandle,
@@ -191,24 +192,21 @@ impl ConnectionHandle {
         mesh.is_some() && self.mesh.load().as_ref().map(|own| own.as_str()) == mesh
     }
 
-    /// True if the peer says that it is a release of the C router before `major.minor`. Builds without a version say
-    /// 0.0.0 and count as new.
-    pub fn is_before(&self, major: u32, minor: u32) -> bool {
+    /// Major and minor number of the release of the C router that the peer says it is. Builds without a version say
+    /// 0.0.0 and have none.
+    pub fn release(&self) -> Option<(u32, u32)> {
         let version = self
             .facts
             .properties
             .iter()
             .find(|(key, _)| key == "version");
-        let Some((_, version)) = version.filter(|_| !self.own_peer) else {
-            return false;
-        };
+        let (_, version) = version.filter(|_| !self.own_peer)?;
         let mut numbers = version
             .split('.')
             .map_while(|part| part.parse::<u32>().ok());
         match (numbers.next(), numbers.next()) {
-            (Some(0), _) => false,
-            (Some(a), Some(b)) => (a, b) < (major, minor),
-            _ => false,
+            (None | Some(0), _) | (_, None) => None,
+            (Some(major), Some(minor)) => Some((major, minor)),
         }
     }
 
@@ -334,6 +332,8 @@ pub struct Shared {
     pub flows: TaskTracker,
     /// What was complained of lately.
     pub(crate) complaints: Complaints,
+    /// Framing of consumers, as openers found it out.
+    pub framings: Arc<Findings>,
     next_connection: AtomicU64,
     next_tag: AtomicU64,
     next_worker: AtomicUsize,
@@ -403,6 +403,7 @@ impl Shared {
             counters: Counters::default(),
             flows: TaskTracker::new(),
             complaints: Complaints::default(),
+            framings: Arc::default(),
             next_connection: AtomicU64::new(1),
             next_tag: AtomicU64::new(1),
             next_worker: AtomicUsize::new(0),
@@ -482,20 +483,21 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn releases_of_c_routers_are_compared_by_number() {
-        for (version, before) in [
-            (Some("2.4.3"), true),
-            (Some("2.5.0"), false),
-            (Some("2.10.1"), false),
-            (Some("3.5.1"), false),
-            (Some("0.0.0"), false),
-            (Some("main"), false),
-            (None, false),
+    fn releases_of_c_routers_are_numbers() {
+        for (version, release) in [
+            (Some("2.4.3"), Some((2, 4))),
+            (Some("2.10.1"), Some((2, 10))),
+            (Some("3.5.1"), Some((3, 5))),
+            (Some("3.6.0-rc1"), Some((3, 6))),
+            (Some("0.0.0"), None),
+            (Some("main"), None),
+            (None, None),
         ] {
-            assert_eq!(peer(version, false).is_before(2, 5), before, "{version:?}");
+            assert_eq!(peer(version, false).release(), release, "{version:?}");
         }
-        assert!(
-            !peer(Some("1.9.6"), true).is_before(2, 5),
+        assert_eq!(
+            peer(Some("1.9.6"), true).release(),
+            None,
             "own peers state the compatibility version"
         );
     }

@@ -50,25 +50,6 @@ impl Table {
         }
     }
 
-    /// True if all consumers of the mobile address `address` are at neighbours whose release came before the lite framing
-    /// of TCP streams (2.5).
-    pub fn knows_no_lite(&self, address: &str) -> bool {
-        let key = format!("M{address}");
-        let local = self
-            .addresses
-            .get(key.as_str())
-            .is_some_and(|address| !address.consumers.is_empty());
-        let Some(remote) = self.routes.addresses.get(key.as_str()).filter(|_| !local) else {
-            return false;
-        };
-        remote.routers.iter().all(|router| {
-            let route = self.routes.routers.get(router);
-            let link = route.and_then(|route| route.neighbour_link);
-            link.and_then(|link| self.neighbours.get(&link.0))
-                .is_some_and(|neighbour| neighbour.control.is_before(2, 5))
-        })
-    }
-
     /// True if a message to the mobile address `address` would find a consumer.
     pub fn is_reachable(&self, address: &str) -> bool {
         self.has_destination(&format!("M{address}"))

@@ -9,6 +9,7 @@ use std::{
 
 use amqp::performative::DeliveryState;
 use bytes::{Bytes, BytesMut};
+use model::router_config::Encapsulation;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -25,7 +26,7 @@ use crate::{
         annotations::{Annotations, DISABLE_Q2, STREAMING},
         delivery::{Delivery, End, Wake},
         forward::{self, Choice, Request},
-        shared::Shared,
+        shared::{ConnectionId, Shared},
     },
     net::{complaints::Complaints, tls::TlsProfiles},
 };
@@ -51,6 +52,8 @@ pub struct TcpConnector {
     pub open: Arc<AtomicU32>,
     /// Ends the flows of this connector.
     pub cancel: CancellationToken,
+    /// Configured framing.
+    pub encapsulation: Encapsulation,
     tls: Option<ClientTls>,
 }
 
@@ -74,6 +77,7 @@ impl TcpConnector {
             counters: Arc::default(),
             open: Arc::default(),
             cancel: CancellationToken::new(),
+            encapsulation: config.encapsulation,
             tls: config.ssl_profile.as_ref().map(|profile| ClientTls {
                 profiles: profiles.clone(),
                 profile: profile.clone(),
@@ -92,6 +96,15 @@ impl TcpConnector {
         };
         let flow = serve(shared.clone(), self.clone(), forward);
         worker.spawn(shared.flows.track_future(flow));
+    }
+
+    /// The only framing it answers; none: the one in which it is asked. Others are translated in front of it.
+    pub(super) fn framing(&self) -> Option<Framing> {
+        match self.encapsulation {
+            Encapsulation::Auto => None,
+            Encapsulation::Legacy => Some(Framing::Legacy),
+            Encapsulation::Lite => Some(Framing::Lite),
+        }
     }
 
     async fn connect(&self, alpn: Option<&str>) -> Result<Socket, NoServer> {
@@ -117,6 +130,10 @@ async fn serve(shared: Arc<Shared>, connector: Arc<TcpConnector>, forward: Arc<D
         forward.report(Some(DeliveryState::Rejected(None)), true);
         return;
     };
+    if connector.framing().is_some_and(|only| only != framing) {
+        forward.report(Some(DeliveryState::Released), true);
+        return;
+    }
     let socket = tokio::select! {
         socket = connector.connect(head.alpn.as_deref()) => socket,
         () = connector.cancel.cancelled() => return forward.report(Some(refused(framing)), true),
@@ -141,30 +158,17 @@ async fn serve(shared: Arc<Shared>, connector: Arc<TcpConnector>, forward: Arc<D
         to: reply_to,
         subject: head.properties.subject.as_deref(),
         flow_id: &shared.flow_id(),
+        own: true,
     };
     let annotations = Annotations {
         flags: STREAMING | DISABLE_Q2,
         ..Annotations::default()
     };
-    let reverse = Arc::new(Delivery::new(annotations, None, false, 4));
-    reverse.push(opener.encode(framing));
-    let request = Request {
-        address: reply_to,
-        annotations: &reverse.annotations,
-        arrived_on: None,
-        complete: false,
-        preferred: forward.arrived_on,
-    };
-    let choice = {
-        let table = shared.table.load();
-        forward::choose(&shared, &table, request)
-    };
-    let Choice::One(sink) = choice else {
+    let Some(reverse) = open_reverse(&shared, &forward, framing, opener, annotations, None) else {
         // The client's router is gone from the network.
         forward.report(Some(lost()), true);
         return;
     };
-    forward::dispatch(&shared, sink, reverse.clone());
     let mut pump = Pump::new(socket, reverse, framing, connector.counters.clone());
     if !rest.is_empty() {
         forward.put_back(rest);
@@ -177,8 +181,46 @@ async fn serve(shared: Arc<Shared>, connector: Arc<TcpConnector>, forward: Arc<D
     debug!(target: "router::tcp", connector = %connector.name, ?end, "flow ended");
 }
 
+/// Sends the head of a reverse message to the opener of `forward`; none if there is no way to it.
+pub(super) fn open_reverse(
+    shared: &Arc<Shared>,
+    forward: &Delivery,
+    framing: Framing,
+    opener: ReverseOpener<'_>,
+    annotations: Annotations,
+    arrived_on: Option<ConnectionId>,
+) -> Option<Arc<Delivery>> {
+    let reverse = Arc::new(Delivery::new(annotations, arrived_on, false, 4));
+    reverse.push(opener.encode(framing));
+    let request = Request {
+        address: opener.to,
+        annotations: &reverse.annotations,
+        arrived_on: None,
+        complete: false,
+        preferred: forward.arrived_on,
+    };
+    let choice = {
+        let table = shared.table.load();
+        forward::choose(shared, &table, request)
+    };
+    let Choice::One(sink) = choice else {
+        return None;
+    };
+    forward::dispatch(shared, sink, reverse.clone());
+    Some(reverse)
+}
+
 /// Waits for the head of a stream. Octets behind it are returned too.
 pub(super) async fn read_head(
+    delivery: &Arc<Delivery>,
+) -> Result<(StreamHead, Bytes), DeliveryState> {
+    let (head, octets) = read_opener(delivery).await?;
+    let rest = octets.slice(head.len..);
+    Ok((head, rest))
+}
+
+/// Waits for the head of a stream. It is returned with all octets that were taken, the head's own first.
+pub(super) async fn read_opener(
     delivery: &Arc<Delivery>,
 ) -> Result<(StreamHead, Bytes), DeliveryState> {
     let mut octets = BytesMut::new();
@@ -200,8 +242,7 @@ pub(super) async fn read_head(
         }
         match StreamHead::parse(&octets, complete) {
             Ok(Some(head)) => {
-                let rest = octets.split_off(head.len).freeze();
-                std::task::Poll::Ready(Ok((head, rest)))
+                std::task::Poll::Ready(Ok((head, std::mem::take(&mut octets).freeze())))
             }
             Ok(None) if !complete && octets.len() <= HEAD_LIMIT => std::task::Poll::Pending,
             _ => std::task::Poll::Ready(Err(DeliveryState::Rejected(None))),
@@ -211,14 +252,14 @@ pub(super) async fn read_head(
 }
 
 /// Outcome when the server cannot be reached: it differs by framing, and listeners depend on it.
-fn refused(framing: Framing) -> DeliveryState {
+pub(super) fn refused(framing: Framing) -> DeliveryState {
     match framing {
         Framing::Legacy => DeliveryState::Released,
         Framing::Lite => lost(),
     }
 }
 
-fn lost() -> DeliveryState {
+pub(super) fn lost() -> DeliveryState {
     DeliveryState::Modified {
         delivery_failed: true,
         undeliverable_here: false,

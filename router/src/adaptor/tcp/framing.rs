@@ -54,8 +54,10 @@ pub struct StreamHead {
     pub flow_id: Option<String>,
     /// Application protocol that the client's TLS negotiated, forward streams only.
     pub alpn: Option<String>,
-    /// Written by a router of this implementation; known of lite streams only.
+    /// Its end of the stream is at a router of this implementation; known of lite streams only.
     pub own: bool,
+    /// Nothing in it that TCP openers do not have. Messages of the HTTP adaptors look like legacy ones otherwise.
+    pub tcp: bool,
     /// Octets of the head; the body follows.
     pub len: usize,
 }
@@ -172,9 +174,27 @@ fn head(
         flow_id: flow_id.map(str::to_owned),
         alpn: alpn.map(str::to_owned),
         own: application.is_some_and(|map| map.get(OWN).is_some()),
+        tcp: is_tcp(framing, &properties, application),
         properties,
         len,
     }
+}
+
+fn is_tcp(framing: Framing, properties: &Properties, application: Option<&Value>) -> bool {
+    let known: &[&str] = match framing {
+        Framing::Legacy => &[":flowid", ALPN],
+        Framing::Lite => &["V", ALPN, OWN],
+    };
+    let entries = match application {
+        Some(Value::Map(entries)) => entries.as_slice(),
+        _ => &[],
+    };
+    let of_http = framing == Framing::Legacy
+        && (properties.correlation_id != Value::Null || properties.group_id.is_some());
+    !of_http
+        && entries
+            .iter()
+            .all(|(key, _)| key.as_str().is_some_and(|key| known.contains(&key)))
 }
 
 /// First octets of the listener's message.
@@ -190,6 +210,8 @@ pub struct ForwardOpener<'a> {
     pub flow_id: &'a str,
     /// Application protocol that the client's TLS negotiated.
     pub alpn: Option<&'a str>,
+    /// The client's end of the stream is at a router of this implementation; said in lite framing only.
+    pub own: bool,
 }
 
 impl ForwardOpener<'_> {
@@ -211,7 +233,7 @@ impl ForwardOpener<'_> {
                 properties.correlation_id = Value::from(self.flow_id);
                 properties.content_type = Some(CONTENT_TYPE.to_owned());
                 properties.encode(&mut out, 7);
-                write_lite_body(self.alpn, &mut out);
+                write_lite_body(self.alpn, self.own, &mut out);
             }
         }
         out.freeze()
@@ -227,6 +249,8 @@ pub struct ReverseOpener<'a> {
     pub subject: Option<&'a str>,
     /// Identity of the connector's own flow record, legacy only.
     pub flow_id: &'a str,
+    /// The server's end of the stream is at a router of this implementation; said in lite framing only.
+    pub own: bool,
 }
 
 impl ReverseOpener<'_> {
@@ -246,7 +270,7 @@ impl ReverseOpener<'_> {
             Framing::Lite => {
                 properties.content_type = Some(CONTENT_TYPE.to_owned());
                 properties.encode(&mut out, 7);
-                write_lite_body(None, &mut out);
+                write_lite_body(None, self.own, &mut out);
             }
         }
         out.freeze()
@@ -262,10 +286,10 @@ fn write_flow_id(flow_id: &str, alpn: Option<&str>, out: &mut BytesMut) {
 }
 
 /// Mapping version 1 and the empty body: routers from 3.0 on may require the version.
-fn write_lite_body(alpn: Option<&str>, out: &mut BytesMut) {
-    let own = (Value::from(OWN), Value::Bool(true));
+fn write_lite_body(alpn: Option<&str>, own: bool, out: &mut BytesMut) {
+    let own = own.then(|| (Value::from(OWN), Value::Bool(true)));
     let version = (Value::from("V"), Value::Uint(1));
-    write_application_properties(vec![own, version], alpn, out);
+    write_application_properties(own.into_iter().chain([version]).collect(), alpn, out);
     message::write_section(section::VALUE, &Value::Null, out);
 }
 
@@ -364,6 +388,7 @@ mod tests {
         global_id: "127.0.0.1:39384@site-a",
         flow_id: "+DyyP:3",
         alpn: None,
+        own: true,
     };
 
     fn hex(text: &str) -> Vec<u8> {
@@ -449,6 +474,45 @@ mod tests {
                 .expect("complete");
             assert_eq!((head.framing, head.len), (framing, opener.len()));
         }
+    }
+
+    #[test]
+    fn messages_of_http_adaptors_are_told_from_tcp_openers() {
+        let tcp = |octets: &[u8]| {
+            StreamHead::parse(octets, false)
+                .expect("valid")
+                .expect("complete")
+                .tcp
+        };
+        for framing in [Framing::Legacy, Framing::Lite] {
+            assert!(tcp(&FORWARD.encode(framing)), "{framing:?}");
+        }
+        // HTTP/2: the header fields are application properties.
+        let properties = Properties {
+            to: Some("svc:80".into()),
+            subject: Some("GET".into()),
+            reply_to: Some(FORWARD.reply_to.into()),
+            ..Properties::default()
+        };
+        let mut http2 = BytesMut::new();
+        properties.encode(&mut http2, 5);
+        let fields = [(":flowid", "a:1"), (":method", "GET")];
+        let fields = fields.map(|(key, value)| (Value::from(key), Value::from(value)));
+        message::write_section(
+            section::APPLICATION_PROPERTIES,
+            &Value::Map(fields.to_vec()),
+            &mut http2,
+        );
+        assert!(!tcp(&http2));
+        // HTTP/1: requests are correlated.
+        let mut http1 = BytesMut::new();
+        Properties {
+            correlation_id: Value::Ulong(1),
+            ..properties
+        }
+        .encode(&mut http1, 6);
+        write_flow_id("a:1", None, &mut http1);
+        assert!(!tcp(&http1));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! tcpListener: accepts clients and opens a stream for each.
 //!
-//! The socket is open only while the address has a consumer somewhere. With framing `auto` the opener is sent as lite
-//! without any client octet; a connector that does not know it releases it, and the stream is opened again as legacy.
+//! The socket is open only while the address has a consumer somewhere. With framing `auto` the opener is sent as the
+//! chosen consumer is expected to understand it (see [`findings`](super::findings)); where that is not known, as lite
+//! without any client octet. A connector that does not know it releases it, and the stream is opened again as legacy, at
+//! the same consumer.
 
 use std::{
     io,
@@ -11,10 +13,9 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::Poll,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use amqp::performative::DeliveryState;
 use model::router_config::Encapsulation;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
@@ -22,9 +23,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{
-    FlowCounters, ReplySlot,
-    connector::read_head,
+    Doubt, FlowCounters,
+    findings::{Counterpart, Expectation},
     framing::{ForwardOpener, Framing},
+    opening::{Answer, Opening},
     pump::Pump,
     socket::Socket as FlowSocket,
     tls::ServerTls,
@@ -32,16 +34,12 @@ use super::{
 use crate::{
     core::{
         annotations::{Annotations, DISABLE_Q2, STREAMING},
-        delivery::{Delivery, Feedback, Wake},
-        forward::{self, Choice, Request},
-        local::LocalTarget,
+        forward::{self, Choice, Request, Sink},
         shared::{ControlMessage, Shared},
     },
     net::{complaints::Complaints, handshakes::Place, tls::TlsProfiles},
 };
 
-/// How long the framing found by probing is believed.
-const FRAMING_TTL: Duration = Duration::from_secs(60);
 /// Pause after an accept that failed for want of resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Pause before a port that could not be bound is tried again.
@@ -75,7 +73,6 @@ pub struct TcpListener {
     /// Ends the listening.
     pub stop: CancellationToken,
     tls: Option<ServerTls>,
-    probed: Mutex<Option<(Framing, Instant)>>,
 }
 
 impl TcpListener {
@@ -102,7 +99,6 @@ impl TcpListener {
             flows: CancellationToken::new(),
             stop: CancellationToken::new(),
             tls,
-            probed: Mutex::default(),
         }
     }
 
@@ -122,7 +118,6 @@ impl TcpListener {
         loop {
             changed.mark_unchanged();
             if !shared.table.load().is_reachable(&self.address) {
-                self.forget_framing();
                 if changed.changed().await.is_err() {
                     return;
                 }
@@ -255,230 +250,140 @@ impl TcpListener {
         alpn: Option<&str>,
         peer: SocketAddr,
     ) {
-        let (mut framing, probing) = self.framing(&shared);
+        let Some((sink, expected, counterpart)) = self.choose(&shared) else {
+            debug!(target: "router::tcp", listener = %self.name, "no destination for a client");
+            return reset(Some(socket));
+        };
+        let (mut framing, probing) = first_framing(self.encapsulation, expected);
         let mut socket = Some(socket);
         for attempt in 0..2 {
-            let Some(stream) = self.open_stream(&shared, framing, alpn, peer) else {
-                debug!(target: "router::tcp", listener = %self.name, "no destination for a client");
-                reset(socket.take());
-                return;
+            let sink = match (&counterpart, framing) {
+                (Some(counterpart), Framing::Legacy) => {
+                    let doubt = Doubt::new(&shared.framings, counterpart.clone(), framing);
+                    sink.clone().doubting(doubt)
+                }
+                _ => sink.clone(),
             };
+            let opening = self.open_stream(&shared, sink, framing, alpn, peer);
             if framing == Framing::Legacy {
                 if let Some(socket) = socket.take() {
                     let mut pump = Pump::new(
                         socket,
-                        stream.forward.clone(),
+                        opening.forward.clone(),
                         framing,
                         self.counters.clone(),
                     );
-                    pump.await_inbound(stream.slot.clone());
+                    pump.await_inbound(opening.slot.clone());
                     pump.run(&self.flows).await;
                 }
                 return;
             }
-            match stream.counter_stream(&self.flows).await {
-                Probe::Lite { reverse, rest, own } => {
-                    self.remember(Framing::Lite);
+            let answer = tokio::select! {
+                answer = opening.answer() => answer,
+                () = self.flows.cancelled() => return reset(socket.take()),
+            };
+            match answer {
+                Answer::Stream(reverse, head, rest) => {
+                    shared.framings.found(counterpart.as_ref(), Framing::Lite);
                     if let Some(socket) = socket.take() {
                         if !rest.is_empty() {
                             reverse.put_back(rest);
                         }
                         let mut pump = Pump::new(
                             socket,
-                            stream.forward.clone(),
+                            opening.forward.clone(),
                             framing,
                             self.counters.clone(),
                         );
                         pump.set_inbound(reverse, false);
-                        if !own {
+                        if !head.own {
                             pump.spare_far_side();
                         }
                         pump.run(&self.flows).await;
                     }
                     return;
                 }
-                Probe::OtherFraming if probing && attempt == 0 => {
+                Answer::OtherFraming if probing && attempt == 0 => {
                     debug!(target: "router::tcp", listener = %self.name, "the connector speaks legacy framing");
                     framing = Framing::Legacy;
-                    self.remember(Framing::Legacy);
+                    shared.framings.found(counterpart.as_ref(), Framing::Legacy);
                 }
-                Probe::OtherFraming | Probe::Refused => {
-                    self.forget_framing();
-                    reset(socket.take());
-                    return;
+                Answer::OtherFraming => {
+                    shared.framings.released(counterpart.as_ref(), framing);
+                    return reset(socket.take());
                 }
+                Answer::Refused(_) => return reset(socket.take()),
             }
         }
     }
 
-    /// Framing to try first, and whether the other one may be tried after it.
-    fn framing(&self, shared: &Shared) -> (Framing, bool) {
-        match self.encapsulation {
-            Encapsulation::Legacy => (Framing::Legacy, false),
-            Encapsulation::Lite => (Framing::Lite, false),
-            Encapsulation::Auto => {
-                let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
-                match *probed {
-                    Some((framing, at)) if at.elapsed() < FRAMING_TTL => {
-                        (framing, framing == Framing::Lite)
-                    }
-                    // A 2.4 connector would dial its server for the probe, too.
-                    _ if shared.table.load().knows_no_lite(&self.address) => {
-                        (Framing::Legacy, false)
-                    }
-                    _ => {
-                        *probed = None;
-                        (Framing::Lite, true)
-                    }
-                }
-            }
-        }
+    /// Chooses a consumer for a client: where it is and what it is expected to understand; none if there is none.
+    fn choose(&self, shared: &Shared) -> Option<(Sink, Expectation, Option<Counterpart>)> {
+        let annotations = annotations();
+        let request = Request {
+            address: &self.address,
+            annotations: &annotations,
+            arrived_on: None,
+            complete: false,
+            preferred: None,
+        };
+        let table = shared.table.load();
+        let Choice::One(sink) = forward::choose(shared, &table, request) else {
+            return None;
+        };
+        let (expected, counterpart) = shared.framings.expect(&table, &self.address, &sink);
+        Some((sink, expected, counterpart))
     }
 
-    fn remember(&self, framing: Framing) {
-        let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
-        if probed.is_none_or(|(known, _)| known != framing) {
-            *probed = Some((framing, Instant::now()));
-        }
-    }
-
-    fn forget_framing(&self) {
-        *self.probed.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    fn set_error(&self, error: Option<String>) {
-        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
-    }
-
-    /// Sends the opener towards a consumer of the address; none if there is no consumer.
+    /// Sends the opener to the chosen consumer.
     fn open_stream(
         &self,
         shared: &Arc<Shared>,
+        sink: Sink,
         framing: Framing,
         alpn: Option<&str>,
         peer: SocketAddr,
-    ) -> Option<Stream> {
-        let slot = Arc::new(ReplySlot::default());
-        let name = shared.local.register(LocalTarget::Reply(slot.clone()));
+    ) -> Opening {
         let global_id = match &self.site_id {
             Some(site) => format!("{peer}@{site}"),
             None => peer.to_string(),
         };
         let opener = ForwardOpener {
             to: &self.address,
-            reply_to: &shared.space.dynamic(&name),
+            reply_to: "",
             global_id: &global_id,
             flow_id: &shared.flow_id(),
             alpn,
+            own: true,
         };
-        let annotations = Annotations {
-            flags: STREAMING | DISABLE_Q2,
-            ..Annotations::default()
-        };
-        let forward = Arc::new(Delivery::new(annotations, None, false, 4));
-        forward.push(opener.encode(framing));
-        let stream = Stream {
-            shared: shared.clone(),
-            name,
-            slot,
-            forward: forward.clone(),
-        };
-        let request = Request {
-            address: &self.address,
-            annotations: &forward.annotations,
-            arrived_on: None,
-            complete: false,
-            preferred: None,
-        };
-        let choice = {
-            let table = shared.table.load();
-            forward::choose(shared, &table, request)
-        };
-        let Choice::One(sink) = choice else {
-            return None;
-        };
-        forward::dispatch(shared, sink, forward);
-        Some(stream)
+        Opening::send(shared, sink, framing, opener, annotations(), None)
+    }
+
+    fn set_error(&self, error: Option<String>) {
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
     }
 }
 
-/// An opened stream: its forward message and the reply address, which is given up with it.
-struct Stream {
-    shared: Arc<Shared>,
-    name: String,
-    slot: Arc<ReplySlot>,
-    forward: Arc<Delivery>,
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.shared.local.remove(&self.name);
-        self.slot.close();
-        // Has no effect on a message that has ended.
-        self.forward.finish(false);
+/// Framing to try first, and whether the other one may be tried after it.
+///
+/// A probe is lite, because a lite connector judges a legacy opener only once octets of the client have come with it.
+/// To a 2.4 connector it would be a call of its server for nothing, so what is expected to be legacy is not probed.
+fn first_framing(configured: Encapsulation, expected: Expectation) -> (Framing, bool) {
+    match (configured, expected) {
+        (Encapsulation::Legacy, _) => (Framing::Legacy, false),
+        (Encapsulation::Lite, _) => (Framing::Lite, false),
+        (
+            Encapsulation::Auto,
+            Expectation::Only(Framing::Legacy) | Expectation::Probably(Framing::Legacy),
+        ) => (Framing::Legacy, false),
+        (Encapsulation::Auto, _) => (Framing::Lite, true),
     }
 }
 
-enum Probe {
-    /// The counter-stream has arrived, with octets behind its head.
-    Lite {
-        reverse: Arc<Delivery>,
-        rest: bytes::Bytes,
-        /// The connector is one of this implementation.
-        own: bool,
-    },
-    /// The consumer does not know this framing.
-    OtherFraming,
-    /// The server refused, or the way there is lost.
-    Refused,
-}
-
-impl Stream {
-    /// Waits for the head of the reverse message, or for the refusal of the forward one.
-    async fn counter_stream(&self, cancel: &CancellationToken) -> Probe {
-        let mut registered = false;
-        let arrived = std::future::poll_fn(|cx| {
-            if !registered {
-                registered = true;
-                self.forward.set_source(Wake::Task(cx.waker().clone()));
-            }
-            if let Poll::Ready(reverse) = self.slot.poll_take(cx) {
-                return Poll::Ready(Ok(reverse));
-            }
-            let Feedback {
-                outcome, settled, ..
-            } = self.forward.take_feedback();
-            match outcome {
-                Some(outcome) if outcome.is_terminal() => Poll::Ready(Err(outcome)),
-                _ if settled => Poll::Ready(Err(DeliveryState::Accepted)),
-                _ => Poll::Pending,
-            }
-        });
-        let arrived = tokio::select! {
-            arrived = arrived => arrived,
-            () = cancel.cancelled() => return Probe::Refused,
-        };
-        let reverse = match arrived {
-            Ok(reverse) => reverse,
-            Err(DeliveryState::Released) => return Probe::OtherFraming,
-            Err(_) => return Probe::Refused,
-        };
-        match read_head(&reverse).await {
-            Ok((head, rest)) if head.framing == Framing::Lite => Probe::Lite {
-                reverse,
-                rest,
-                own: head.own,
-            },
-            Ok(_) => {
-                // A 2.4 connector: it takes any opener and answers in legacy.
-                reverse.report(Some(DeliveryState::Released), true);
-                Probe::OtherFraming
-            }
-            Err(state) => {
-                reverse.report(Some(state), true);
-                Probe::Refused
-            }
-        }
+fn annotations() -> Annotations {
+    Annotations {
+        flags: STREAMING | DISABLE_Q2,
+        ..Annotations::default()
     }
 }
 

@@ -6,13 +6,17 @@
 //! ```
 //!
 //! Two framings exist in the network, *legacy* (DATA sections) and *lite* (raw octets behind an empty body);
-//! see [`framing`]. Both sides bound what is under way by a window of octets that the far side acknowledges with
-//! `received` states; see [`pump`] and [`window`]. Either side may use TLS; see [`tls`].
+//! see [`framing`]. Where client and server do not share one, a router on the way translates; see [`bridge`]. Both sides
+//! bound what is under way by a window of octets that the far side acknowledges with `received` states; see [`pump`]
+//! and [`window`]. Either side may use TLS; see [`tls`].
 
+pub(crate) mod bridge;
 mod connector;
+mod findings;
 pub mod framing;
 mod half_close;
 mod listener;
+mod opening;
 mod pump;
 mod reply;
 mod socket;
@@ -23,7 +27,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use self::listener::{bind, host_port};
 pub use self::{
-    connector::TcpConnector, framing::Framing, listener::TcpListener, reply::ReplySlot,
+    bridge::Bridge,
+    connector::TcpConnector,
+    findings::{Doubt, Findings},
+    framing::Framing,
+    listener::TcpListener,
+    reply::ReplySlot,
 };
 
 /// Counters of a listener or connector, as management shows them.

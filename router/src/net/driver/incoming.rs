@@ -16,14 +16,16 @@ use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Driver, links::Kind};
-use crate::adaptor::tcp::window;
-use crate::core::{
-    access::{self, Access},
-    address::strip,
-    annotations::{Annotations, DISABLE_Q2, RESEND_RELEASED, STREAMING},
-    delivery::{Delivery, Wake},
-    forward::{self, Choice, Request, Sink},
-    shared::{ConnectionRole, ControlMessage},
+use crate::{
+    adaptor::tcp::{bridge, window},
+    core::{
+        access::{self, Access},
+        address::strip,
+        annotations::{Annotations, DISABLE_Q2, RESEND_RELEASED, STREAMING},
+        delivery::{Delivery, Wake},
+        forward::{self, Choice, Request, Sink},
+        shared::{ConnectionRole, ControlMessage},
+    },
 };
 
 /// A message that is not marked as streaming is gathered up to this size, then it streams (the peers' "Q2" limit).
@@ -318,7 +320,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             if let Some(priority) = table.configured.priority(strip(&address)) {
                 head.priority = priority;
             }
-            forward::choose(&self.shared, &table, request)
+            let choice = forward::choose(&self.shared, &table, request);
+            let message = &octets[head.annotations_len..];
+            bridge::adapt(&self.shared, &table, request, choice, message)
+        };
+        let Some(choice) = choice else {
+            // The head of a stream, not complete.
+            incoming.state = State::Gathering(BytesMut::from(&octets[..]));
+            return Ok(());
         };
         self.count_arrival(incoming.presettled);
         let sinks: SmallVec<[Sink; 1]> = match choice {

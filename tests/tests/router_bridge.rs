@@ -1,0 +1,415 @@
+//! Streams between framings: a client's router speaks one, the server's router the other, and a router of this project
+//! is on the way (or is one of the two). The table that these tests print is the one in `docs/framing.md`.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail, ensure};
+use e2e::{
+    Backend, Family, Pattern, TestRouter,
+    mesh::{connector, edge, interior, listener},
+    tcp::{connect, over, round_trip, tcp_connector, tcp_listener, works},
+    within,
+};
+use model::router_config::{Encapsulation, Mode, Role, RouterConfig};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+const ADDRESS: &str = "service:80";
+const LARGE: u64 = 100_000_000;
+const LONG: Duration = Duration::from_secs(120);
+/// For one step of a cell that works.
+const STEP: Duration = Duration::from_secs(15);
+/// For one that does not.
+const HOPELESS: Duration = Duration::from_secs(3);
+/// A refused client's connection is over by then.
+const AT_ONCE: Duration = Duration::from_secs(2);
+/// Networks that run at a time.
+const AT_A_TIME: usize = 3;
+
+/// A router at one end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    Ours(Encapsulation),
+    C(Family),
+}
+
+const OURS: Kind = Kind::Ours(Encapsulation::Auto);
+const LEGACY: Kind = Kind::Ours(Encapsulation::Legacy);
+const LITE: Kind = Kind::Ours(Encapsulation::Lite);
+const C24: Kind = Kind::C(Family::V24);
+const C27: Kind = Kind::C(Family::V27);
+const C35: Kind = Kind::C(Family::V35);
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ours(Encapsulation::Auto) => "ours",
+            Self::Ours(Encapsulation::Legacy) => "ours, legacy",
+            Self::Ours(Encapsulation::Lite) => "ours, lite",
+            Self::C(Family::V24) => "2.4.3",
+            Self::C(Family::V27) => "2.7.6",
+            Self::C(Family::V35) => "3.5.1",
+        })
+    }
+}
+
+impl Kind {
+    async fn start(self, config: RouterConfig) -> TestRouter {
+        match self {
+            Self::Ours(_) => TestRouter::start(config).await,
+            Self::C(family) => TestRouter::start_c(family, config).await,
+        }
+    }
+
+    fn encapsulation(self) -> Encapsulation {
+        match self {
+            Self::Ours(encapsulation) => encapsulation,
+            Self::C(_) => Encapsulation::Auto,
+        }
+    }
+
+    fn is_ours(self) -> bool {
+        matches!(self, Self::Ours(_))
+    }
+
+    fn is_lite(self) -> bool {
+        self == C35
+    }
+}
+
+/// Where the two ends are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Path {
+    /// Interior routers that are neighbours.
+    Direct,
+    /// Interior routers with one of ours between them.
+    Through,
+    /// The same, dialled from the server's side.
+    ThroughBackwards,
+    /// Two edges of one of ours.
+    Edges,
+    /// The end that is ours is an edge of the other one.
+    OursAsEdge,
+}
+
+const PATHS: [Path; 5] = [
+    Path::Direct,
+    Path::Through,
+    Path::ThroughBackwards,
+    Path::Edges,
+    Path::OursAsEdge,
+];
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Direct => "neighbours",
+            Self::Through => "through ours",
+            Self::ThroughBackwards => "dialled back",
+            Self::Edges => "edges of ours",
+            Self::OursAsEdge => "ours as edge",
+        })
+    }
+}
+
+/// A network of one cell.
+struct Network {
+    _routers: Vec<TestRouter>,
+    port: u16,
+    backend: Backend,
+}
+
+/// Connects two routers: `from` dials.
+fn link(from: &mut RouterConfig, to: &mut RouterConfig, role: Role) {
+    let (listener, port) = listener(format!("from-{}", from.router.id), role);
+    to.put_listener(listener);
+    from.put_connector(connector(format!("to-{}", to.router.id), port, role));
+}
+
+impl Network {
+    async fn new(client: Kind, server: Kind, path: Path) -> Self {
+        let edges = path == Path::Edges;
+        let is_edge = |kind: Kind| edges || (path == Path::OursAsEdge && kind.is_ours());
+        let end = |id: &str, kind| {
+            if is_edge(kind) {
+                edge(id)
+            } else {
+                interior(id)
+            }
+        };
+        let (mut near, mut far) = (end("near", client), end("far", server));
+        let mut between = interior("between");
+        match path {
+            Path::Direct => link(&mut near, &mut far, Role::InterRouter),
+            Path::Through => {
+                link(&mut near, &mut between, Role::InterRouter);
+                link(&mut between, &mut far, Role::InterRouter);
+            }
+            Path::ThroughBackwards => {
+                link(&mut far, &mut between, Role::InterRouter);
+                link(&mut between, &mut near, Role::InterRouter);
+            }
+            Path::Edges => {
+                link(&mut near, &mut between, Role::Edge);
+                link(&mut far, &mut between, Role::Edge);
+            }
+            Path::OursAsEdge if client.is_ours() => link(&mut near, &mut far, Role::Edge),
+            Path::OursAsEdge => link(&mut far, &mut near, Role::Edge),
+        }
+        let backend = Backend::new();
+        let (mut entrance, port) = tcp_listener("service-in", ADDRESS);
+        entrance.encapsulation = client.encapsulation();
+        near.put_tcp_listener(entrance);
+        let mut exit = tcp_connector("service-out", ADDRESS, backend.port);
+        exit.encapsulation = server.encapsulation();
+        far.put_tcp_connector(exit);
+        let mut routers = vec![client.start(near).await, server.start(far).await];
+        if matches!(path, Path::Through | Path::ThroughBackwards | Path::Edges) {
+            routers.push(OURS.start(between).await);
+        }
+        // The way back has to be known, too, and far routers learn of each other at different times.
+        let interiors: Vec<&TestRouter> = routers
+            .iter()
+            .filter(|router| router.config.router.mode == Mode::Interior)
+            .collect();
+        for router in &interiors {
+            let others: Vec<&str> = interiors
+                .iter()
+                .map(|other| other.id.as_str())
+                .filter(|id| *id != router.id)
+                .collect();
+            router.until_nodes(&others).await;
+        }
+        // The socket opens once the address is known to have a consumer.
+        routers[0].until_listening("service-in", true).await;
+        Self {
+            _routers: routers,
+            port,
+            backend,
+        }
+    }
+
+    async fn pair(&self) -> (TcpStream, TcpStream) {
+        tokio::join!(connect(self.port), self.backend.accept())
+    }
+}
+
+async fn in_time<T>(
+    what: &str,
+    limit: Duration,
+    future: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    match tokio::time::timeout(limit, future).await {
+        Ok(result) => result.with_context(|| what.to_owned()),
+        Err(_) => bail!("{what}: not within {limit:?}"),
+    }
+}
+
+/// The server speaks first, the client sends and half-closes, the server answers; then the server is gone.
+async fn everything(network: Network, len: u64) -> anyhow::Result<()> {
+    let (mut client, mut server) =
+        in_time("connecting", STEP, async { Ok(network.pair().await) }).await?;
+    server.write_all(b"220 hello\r\n").await?;
+    let mut greeting = [0; 11];
+    in_time("the greeting", STEP, async {
+        client.read_exact(&mut greeting).await?;
+        Ok(())
+    })
+    .await?;
+    ensure!(&greeting == b"220 hello\r\n", "another greeting");
+    let there = Pattern::new(1, len);
+    in_time("there", LONG, async {
+        let sending = async {
+            there.send(&mut client).await?;
+            client.shutdown().await.context("half-closing")
+        };
+        tokio::try_join!(there.receive_all(&mut server), sending)?;
+        Ok(())
+    })
+    .await?;
+    let back = Pattern::new(2, len);
+    in_time("back", LONG, async {
+        let sending = async {
+            back.send(&mut server).await?;
+            server.shutdown().await.context("half-closing")
+        };
+        tokio::try_join!(back.receive_all(&mut client), sending)?;
+        Ok(())
+    })
+    .await?;
+    drop((client, server));
+    let Network {
+        _routers,
+        port,
+        backend,
+    } = network;
+    drop(backend);
+    for _ in 0..2 {
+        let mut client = connect(port).await;
+        let started = Instant::now();
+        in_time("the end of a refused client", AT_ONCE, async {
+            over(&mut client).await;
+            Ok(())
+        })
+        .await?;
+        ensure!(started.elapsed() < AT_ONCE, "too late");
+    }
+    Ok(())
+}
+
+/// A client that nobody understands gets nothing.
+async fn nothing(network: Network) -> anyhow::Result<()> {
+    let port = network.port;
+    let _echo = network.backend.echo();
+    let trip = tokio::time::timeout(HOPELESS, round_trip(port, Pattern::new(0, 1000)));
+    match trip.await {
+        Ok(Ok(())) => bail!("it worked"),
+        Ok(Err(_)) | Err(_) => Ok(()),
+    }
+}
+
+/// True if the two ends can be put there.
+fn exists(client: Kind, server: Kind, path: Path) -> bool {
+    path != Path::OursAsEdge || client.is_ours() != server.is_ours()
+}
+
+/// True if somebody on the way translates, or nobody has to.
+fn passes(client: Kind, server: Kind, path: Path) -> bool {
+    let ours = path != Path::Direct || client.is_ours() || server.is_ours();
+    ours || client.is_lite() == server.is_lite()
+}
+
+/// Runs all cells and prints them; fails at the end if a cell is not as it should be.
+#[expect(clippy::print_stdout, reason = "the table is what this is for")]
+async fn matrix(kinds: &[Kind]) {
+    let cells: Vec<(Kind, Kind, Path)> = kinds
+        .iter()
+        .flat_map(|client| kinds.iter().map(move |server| (*client, *server)))
+        .flat_map(|(client, server)| PATHS.map(|path| (client, server, path)))
+        .filter(|(client, server, path)| exists(*client, *server, *path))
+        .collect();
+    let local = tokio::task::LocalSet::new();
+    let places = std::rc::Rc::new(tokio::sync::Semaphore::new(AT_A_TIME));
+    let running: Vec<_> = cells
+        .into_iter()
+        .map(|(client, server, path)| {
+            let places = places.clone();
+            let cell = async move {
+                let _place = places.acquire().await;
+                let network = Network::new(client, server, path).await;
+                if passes(client, server, path) {
+                    everything(network, 1_000_000).await
+                } else {
+                    nothing(network).await
+                }
+            };
+            (client, server, path, local.spawn_local(cell))
+        })
+        .collect();
+    let mut results = Vec::new();
+    let all = async {
+        for (client, server, path, cell) in running {
+            let result = match cell.await {
+                Ok(result) => result.map_err(|error| format!("{error:#}")),
+                Err(panic) => Err(format!("the network did not come up: {panic}")),
+            };
+            results.push((client, server, path, result));
+        }
+    };
+    local.run_until(all).await;
+    println!(
+        "| client's router | server's router | {} |",
+        PATHS.map(|path| path.to_string()).join(" | ")
+    );
+    println!("|---|---|{}", "---|".repeat(PATHS.len()));
+    for client in kinds {
+        for server in kinds {
+            let row = PATHS.map(|path| {
+                let cell = results
+                    .iter()
+                    .find(|(c, s, p, _)| (c, s, *p) == (client, server, path));
+                match cell {
+                    None => "",
+                    Some((.., Err(_))) => "WRONG",
+                    Some(_) if passes(*client, *server, path) => "yes",
+                    Some(_) => "no",
+                }
+            });
+            println!("| {client} | {server} | {} |", row.join(" | "));
+        }
+    }
+    let wrong: Vec<String> = results
+        .iter()
+        .filter_map(|(client, server, path, result)| {
+            let error = result.as_ref().err()?;
+            Some(format!("{client} to {server}, {path}: {error}"))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_framing_reaches_every_other_one_at_routers_of_ours() {
+    matrix(&[OURS, LEGACY, LITE]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_router_reaches_every_other_one_through_ours() {
+    if [Family::V24, Family::V27, Family::V35]
+        .into_iter()
+        .all(Family::available)
+    {
+        matrix(&[C24, C27, C35, OURS]).await;
+    }
+}
+
+/// 100 MB each way on one connection with both half-closes, then 50 connections of 1 MB.
+async fn loaded(client: Kind, server: Kind, path: Path) {
+    let network = Network::new(client, server, path).await;
+    let (mut one, mut other) = network.pair().await;
+    for seed in [1, 2] {
+        let pattern = Pattern::new(seed, LARGE);
+        let sending = async {
+            pattern.send(&mut one).await.unwrap();
+            one.shutdown().await.unwrap();
+        };
+        let (received, ()) = within(&format!("{client} to {server}: way {seed}"), LONG, async {
+            tokio::join!(pattern.receive_all(&mut other), sending)
+        })
+        .await;
+        received.unwrap();
+        std::mem::swap(&mut one, &mut other);
+    }
+    let port = network.port;
+    let _echo = network.backend.echo();
+    works(port).await;
+    let flows: Vec<_> = (0..50)
+        .map(|seed| tokio::spawn(round_trip(port, Pattern::new(seed, 1_000_000))))
+        .collect();
+    for flow in flows {
+        within("50 connections of 1 MB each way", LONG, flow)
+            .await
+            .unwrap()
+            .unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_and_many_streams_pass_whole_between_framings() {
+    loaded(LEGACY, LITE, Path::Through).await;
+    loaded(LITE, LEGACY, Path::Through).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_and_many_streams_pass_whole_between_generations() {
+    if Family::V27.available() && Family::V35.available() {
+        loaded(C27, C35, Path::Through).await;
+        loaded(C35, C27, Path::ThroughBackwards).await;
+    }
+}
