@@ -9,9 +9,10 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use e2e::{
-    Backend, Family, Pattern, TestRouter,
+    Backend, Family, Pattern, TestRouter, eventually,
     mesh::{connector, edge, interior, listener},
-    tcp::{connect, over, round_trip, tcp_connector, tcp_listener, works},
+    rows,
+    tcp::{connect, ends, over, reset, round_trip, tcp_connector, tcp_listener, works},
     within,
 };
 use model::router_config::{Encapsulation, Mode, Role, RouterConfig};
@@ -120,7 +121,8 @@ impl fmt::Display for Path {
 
 /// A network of one cell.
 struct Network {
-    _routers: Vec<TestRouter>,
+    /// Those of the two ends, then the one between them.
+    routers: Vec<TestRouter>,
     port: u16,
     backend: Backend,
 }
@@ -130,6 +132,22 @@ fn link(from: &mut RouterConfig, to: &mut RouterConfig, role: Role) {
     let (listener, port) = listener(format!("from-{}", from.router.id), role);
     to.put_listener(listener);
     from.put_connector(connector(format!("to-{}", to.router.id), port, role));
+}
+
+/// The way back has to be known, too, and far routers learn of each other at different times.
+async fn know_each_other(routers: &[TestRouter]) {
+    let interiors: Vec<&TestRouter> = routers
+        .iter()
+        .filter(|router| router.config.router.mode == Mode::Interior)
+        .collect();
+    for router in &interiors {
+        let others: Vec<&str> = interiors
+            .iter()
+            .map(|other| other.id.as_str())
+            .filter(|id| *id != router.id)
+            .collect();
+        router.until_nodes(&others).await;
+    }
 }
 
 impl Network {
@@ -173,23 +191,11 @@ impl Network {
         if matches!(path, Path::Through | Path::ThroughBackwards | Path::Edges) {
             routers.push(OURS.start(between).await);
         }
-        // The way back has to be known, too, and far routers learn of each other at different times.
-        let interiors: Vec<&TestRouter> = routers
-            .iter()
-            .filter(|router| router.config.router.mode == Mode::Interior)
-            .collect();
-        for router in &interiors {
-            let others: Vec<&str> = interiors
-                .iter()
-                .map(|other| other.id.as_str())
-                .filter(|id| *id != router.id)
-                .collect();
-            router.until_nodes(&others).await;
-        }
+        know_each_other(&routers).await;
         // The socket opens once the address is known to have a consumer.
         routers[0].until_listening("service-in", true).await;
         Self {
-            _routers: routers,
+            routers,
             port,
             backend,
         }
@@ -245,7 +251,7 @@ async fn everything(network: Network, len: u64) -> anyhow::Result<()> {
     .await?;
     drop((client, server));
     let Network {
-        _routers,
+        routers: _routers,
         port,
         backend,
     } = network;
@@ -411,5 +417,235 @@ async fn large_and_many_streams_pass_whole_between_generations() {
     if Family::V27.available() && Family::V35.available() {
         loaded(C27, C35, Path::Through).await;
         loaded(C35, C27, Path::ThroughBackwards).await;
+    }
+}
+
+/// Whoever breaks a stream, and however much is under way, the other end does not take it for a complete one.
+async fn broken(client: Kind, server: Kind, path: Path) {
+    let network = Network::new(client, server, path).await;
+    for client_breaks in [true, false] {
+        let (mut one, mut other) = network.pair().await;
+        one.write_all(b"request").await.unwrap();
+        let mut request = [0; 7];
+        within("the request", STEP, other.read_exact(&mut request))
+            .await
+            .unwrap();
+        if !client_breaks {
+            std::mem::swap(&mut one, &mut other);
+        }
+        reset(one);
+        let read = within("the other end is over", STEP, other.read_u8()).await;
+        assert!(read.is_err(), "client breaks: {client_breaks}");
+        // Its own octets have nowhere to go, so writing fails soon.
+        let writing = async { while other.write_all(&[0; 1000]).await.is_ok() {} };
+        within("the other end cannot write", STEP, writing).await;
+    }
+    // Nothing is left of them.
+    for (router, entity) in network.routers.iter().zip(["tcpListener", "tcpConnector"]) {
+        let dispatchers = i64::from(entity == "tcpConnector");
+        router
+            .until("all flows are over", entity, |found| {
+                found.iter().all(|row| {
+                    rows::number(row, "connectionsOpened")
+                        == rows::number(row, "connectionsClosed") + dispatchers
+                })
+            })
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn resets_pass_between_framings() {
+    for path in [Path::Through, Path::Edges] {
+        broken(LEGACY, LITE, path).await;
+        broken(LITE, LEGACY, path).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn resets_pass_between_generations() {
+    if Family::V27.available() && Family::V35.available() {
+        broken(C27, C35, Path::Through).await;
+        broken(C35, C27, Path::Through).await;
+    }
+}
+
+/// Servers that do not read hold up nobody else, and bridges do not gather what is sent to them.
+async fn stuck(client: Kind, server: Kind) {
+    let network = Network::new(client, server, Path::Through).await;
+    let before: Vec<u64> = network
+        .routers
+        .iter()
+        .map(TestRouter::resident_memory)
+        .collect();
+    let mut flows = Vec::new();
+    for seed in 0..10 {
+        let (mut client, server) = network.pair().await;
+        let sender = tokio::spawn(async move {
+            let pattern = Pattern::new(seed, 30_000_000);
+            pattern.send(&mut client).await.unwrap();
+            client.shutdown().await.unwrap();
+            client
+        });
+        flows.push((seed, server, sender));
+    }
+    let (mut free, mut server) = network.pair().await;
+    let pattern = Pattern::new(20, 10_000_000);
+    let sending = async {
+        pattern.send(&mut free).await.unwrap();
+        free.shutdown().await.unwrap();
+    };
+    let (received, ()) = within("10 MB beside stuck flows", LONG, async {
+        tokio::join!(pattern.receive_all(&mut server), sending)
+    })
+    .await;
+    received.unwrap();
+    for (router, was) in network.routers.iter().zip(before) {
+        let grown = router.resident_memory().saturating_sub(was);
+        assert!(
+            grown < 120_000_000,
+            "{}: grew by {grown} octets although 300 MB could not be delivered",
+            router.id
+        );
+    }
+    for (seed, mut server, sender) in flows {
+        let pattern = Pattern::new(seed, 30_000_000);
+        let read = within(
+            "a stuck flow goes on",
+            LONG,
+            pattern.receive_all(&mut server),
+        );
+        read.await.unwrap();
+        drop(server);
+        let mut client = sender.await.unwrap();
+        ends(&mut client).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_readers_behind_a_bridge_hold_up_only_themselves() {
+    stuck(LEGACY, LITE).await;
+    stuck(LITE, LEGACY).await;
+}
+
+/// Servers of both kinds behind neighbours of one router of ours: `clients` open connections one after the other, and
+/// each server gets half of them.
+async fn shared(servers: [Kind; 2], client: Kind) {
+    let mut near = interior("near");
+    let mut between = interior("between");
+    link(&mut near, &mut between, Role::InterRouter);
+    let (mut entrance, port) = tcp_listener("service-in", ADDRESS);
+    entrance.encapsulation = client.encapsulation();
+    // Clients of ours come to the router that has both kinds as neighbours.
+    let at = if client == OURS {
+        &mut between
+    } else {
+        &mut near
+    };
+    at.put_tcp_listener(entrance);
+    let backends = [Backend::new(), Backend::new()];
+    let mut ends = Vec::new();
+    for (index, (server, backend)) in servers.iter().zip(&backends).enumerate() {
+        let mut end = interior(format!("far-{index}"));
+        link(&mut end, &mut between, Role::InterRouter);
+        let mut exit = tcp_connector("service-out", ADDRESS, backend.port);
+        exit.encapsulation = server.encapsulation();
+        end.put_tcp_connector(exit);
+        ends.push((*server, end));
+    }
+    let mut routers = vec![OURS.start(between).await, client.start(near).await];
+    for (kind, end) in ends {
+        routers.push(kind.start(end).await);
+    }
+    know_each_other(&routers).await;
+    let listens = usize::from(client != OURS);
+    routers[listens].until_listening("service-in", true).await;
+    eventually("both servers are known", async || {
+        let rows = routers[0].rows("router.address").await?;
+        let known = rows.iter().any(|row| {
+            rows::text(row, "name").ends_with(ADDRESS) && rows::number(row, "remoteCount") == 2
+        });
+        if known {
+            Ok(())
+        } else {
+            Err(format!("{rows:?}"))
+        }
+    })
+    .await;
+    let mut open = Vec::new();
+    let mut served = [0; 2];
+    for number in 0..20_u8 {
+        let mut client = connect(port).await;
+        client.write_all(&[number]).await.unwrap();
+        let accepted = within("a server for each client", STEP, async {
+            tokio::select! {
+                server = backends[0].accept() => (0, server),
+                server = backends[1].accept() => (1, server),
+            }
+        });
+        let (which, mut server) = accepted.await;
+        let octet = within("its octet", STEP, server.read_u8()).await.unwrap();
+        assert_eq!(octet, number);
+        served[which] += 1;
+        open.push((client, server));
+    }
+    assert_eq!(served, [10, 10], "{servers:?} for {client}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_of_both_framings_share_the_clients_of_one_address() {
+    for client in [OURS, LEGACY, LITE] {
+        shared([LEGACY, LITE], client).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_of_both_generations_share_the_clients_of_one_address() {
+    if Family::V27.available() && Family::V35.available() {
+        for client in [OURS, C27, C35] {
+            shared([C27, C35], client).await;
+        }
+    }
+}
+
+/// Clients at the first router, servers at the last, ours is the second; C routers of both kinds lie behind it.
+async fn chain(kinds: &[Kind]) {
+    let mut configs: Vec<RouterConfig> = (0..kinds.len())
+        .map(|index| interior(format!("r{index}")))
+        .collect();
+    for index in 1..configs.len() {
+        let (head, tail) = configs.split_at_mut(index);
+        link(&mut head[index - 1], &mut tail[0], Role::InterRouter);
+    }
+    let (entrance, port) = tcp_listener("service-in", ADDRESS);
+    configs[0].put_tcp_listener(entrance);
+    let echo = Backend::new().echo();
+    let exit = tcp_connector("service-out", ADDRESS, echo.port);
+    configs[kinds.len() - 1].put_tcp_connector(exit);
+    let mut routers = Vec::new();
+    for (kind, config) in kinds.iter().zip(configs) {
+        routers.push(kind.start(config).await);
+    }
+    know_each_other(&routers).await;
+    routers[0].until_listening("service-in", true).await;
+    for seed in 0..3 {
+        let trip = round_trip(port, Pattern::new(seed, 1_000_000));
+        within(&format!("{kinds:?}: trip {seed}"), STEP, trip)
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn consumers_behind_other_routers_are_found_out() {
+    if [Family::V24, Family::V27, Family::V35]
+        .into_iter()
+        .all(Family::available)
+    {
+        // The oldest connector takes the probe and answers it in its own way.
+        chain(&[C35, OURS, C27, C24]).await;
+        chain(&[C27, OURS, C35, C27]).await;
+        chain(&[C35, OURS, OURS, C27]).await;
+        chain(&[C24, OURS, OURS, C35]).await;
     }
 }

@@ -102,7 +102,7 @@ pub struct TcpConnector {
     pub ssl_profile: Option<String>,
     /// Whether the server's certificate must name the host
     pub verify_hostname: bool,
-    /// Framing of the consumer; streams are answered in the framing that they come in
+    /// Framing of the consumer: the only one that it takes, or that in which a stream comes
     pub encapsulation: Encapsulation,
     /// Reference to a process in flow records
     pub process_id: Option<String>,

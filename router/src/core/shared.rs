@@ -455,7 +455,7 @@ impl fmt::Display for Name<'_> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn peer(version: Option<&str>, own_peer: bool) -> ConnectionHandle {
