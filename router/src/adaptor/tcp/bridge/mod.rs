@@ -39,7 +39,8 @@
 //! address is one of this router. Body: [`Relay`]. Window: `received` states count octets of the TCP stream in both framings, so
 //! they pass as they are, and the end-to-end window holds the sender; what waits here is bounded by it. Settlement:
 //! outcomes pass when they come. Lite settles each direction at its end, legacy both when the connection is gone; each
-//! kind of sender accepts either. Router annotations: those of the opener, so that the guards against loops hold.
+//! kind of sender accepts either. Ends pass when the far router can bear it, as at an end of this router's own. Router
+//! annotations: those of the opener, so that the guards against loops hold.
 
 mod relay;
 
@@ -246,7 +247,8 @@ impl Bridge {
         let relay = Relay::new(
             (origin, head.framing, opening.forward.clone()),
             (reverse, framing, back),
-        );
+        )
+        .spare(!head.own, !far_head.own);
         let end = relay.run().await;
         debug!(target: "router::tcp", address = head.properties.to, ?end, "bridged stream ended");
     }

@@ -1,13 +1,15 @@
 //! Both directions of a bridged stream, as one future.
 //!
 //! Slices pass from message to message without being copied. A body that becomes legacy gets a DATA header for every
-//! batch of slices, so that a section is complete when its header is sent: C routers deliver whole sections only.
+//! batch of slices, so that a section is complete when its header is sent: C routers deliver whole sections only. The end
+//! of one direction is held back where [`half_close`](super::super::half_close) asks for it.
 
 use std::{
     cell::RefCell,
     collections::VecDeque,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Instant,
 };
 
 use amqp::performative::DeliveryState;
@@ -16,6 +18,7 @@ use bytes::{Bytes, BytesMut};
 use super::super::{
     connector::lost,
     framing::{DATA_HEADER, DATA_LIMIT, Decoder, Framing, fill_data_header},
+    half_close::{Activity, HeldEnd},
 };
 use crate::core::delivery::{Delivery, End, Wake};
 
@@ -55,6 +58,10 @@ struct Direction {
     ready: VecDeque<Bytes>,
     end: End,
     source_settled: bool,
+    /// Kept if the router that it comes from loses octets when the other direction ends too early.
+    activity: Option<Activity>,
+    /// All octets have been passed on, the end not yet.
+    held: Option<HeldEnd>,
     /// The end has been passed on.
     ended: bool,
     /// Last outcome that came back.
@@ -86,6 +93,13 @@ impl Relay {
         }
     }
 
+    /// Spares the routers at the near and at the far end that are not of this implementation.
+    pub(super) fn spare(mut self, near: bool, far: bool) -> Self {
+        self.forward.activity = near.then(Activity::new);
+        self.reverse.activity = far.then(Activity::new);
+        self
+    }
+
     /// Runs it to its end and gives all four messages their endings.
     pub(super) async fn run(mut self) -> RelayEnd {
         match std::future::poll_fn(|cx| self.poll(cx)).await {
@@ -103,16 +117,18 @@ impl Relay {
         }
     }
 
-    fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<(), Lost>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
         let Self { forward, reverse } = self;
         for _ in 0..TURNS {
             let both = forward
-                .poll(cx, reverse.ended)
-                .and_then(|moved| Ok(reverse.poll(cx, forward.ended)? | moved));
-            let moved = match both {
+                .poll(cx, reverse.end == End::Open)
+                .and_then(|moved| Ok(reverse.poll(cx, forward.end == End::Open)? | moved));
+            let mut moved = match both {
                 Ok(moved) => moved,
                 Err(lost) => return Poll::Ready(Err(lost)),
             };
+            moved |= forward.poll_end(reverse, cx);
+            moved |= reverse.poll_end(forward, cx);
             if forward.is_over() && reverse.is_over() {
                 return Poll::Ready(Ok(()));
             }
@@ -140,6 +156,8 @@ impl Direction {
             ready: VecDeque::new(),
             end: End::Open,
             source_settled: false,
+            activity: None,
+            held: None,
             ended: false,
             outcome: None,
             settled: false,
@@ -151,7 +169,7 @@ impl Direction {
         self.ended && self.settled
     }
 
-    fn poll(&mut self, cx: &Context<'_>, other_ended: bool) -> Result<bool, Lost> {
+    fn poll(&mut self, cx: &Context<'_>, other_open: bool) -> Result<bool, Lost> {
         if !self
             .registered
             .as_ref()
@@ -162,7 +180,7 @@ impl Direction {
             self.to.set_source(Wake::Task(cx.waker().clone()));
         }
         self.poll_feedback()?;
-        self.poll_octets(other_ended)
+        self.poll_octets(other_open)
     }
 
     /// Window and outcome, back to the sender.
@@ -198,7 +216,7 @@ impl Direction {
         Ok(())
     }
 
-    fn poll_octets(&mut self, other_ended: bool) -> Result<bool, Lost> {
+    fn poll_octets(&mut self, other_open: bool) -> Result<bool, Lost> {
         if self.ended || !self.to.has_room(AHEAD) {
             return Ok(false);
         }
@@ -210,21 +228,39 @@ impl Direction {
                 self.to.append(&mut self.ready);
             }
         }
+        // A lite sender that settles its own message while the other one is open has lost its connection.
+        let given_up = self.source_settled && self.arrives == Framing::Lite && other_open;
         match self.end {
-            End::Open => return Ok(moved),
-            End::Aborted => return Err(Lost(lost())),
-            // A lite sender that settles its own message while the other one is open has lost its connection.
-            End::Complete
-                if self.source_settled && self.arrives == Framing::Lite && !other_ended =>
-            {
-                return Err(Lost(lost()));
-            }
-            End::Complete => {}
+            End::Aborted => Err(Lost(lost())),
+            End::Complete if given_up => Err(Lost(lost())),
+            End::Complete | End::Open => Ok(moved),
         }
+    }
+
+    /// Passes the end on, unless that could cost octets of the `other` direction. True if it did.
+    fn poll_end(&mut self, other: &mut Self, cx: &mut Context<'_>) -> bool {
+        if self.ended || self.end != End::Complete {
+            return false;
+        }
+        if let (Some(activity), End::Open) = (&mut other.activity, other.end) {
+            let now = Instant::now();
+            if other.to.queued() > 0 {
+                // The router may be held up by this side.
+                activity.note(0, now);
+            }
+            if self.held.is_none() {
+                self.held = HeldEnd::hold(activity, now);
+            }
+            let held = self.held.as_mut();
+            if held.is_some_and(|held| held.poll(activity, now, cx).is_pending()) {
+                return false;
+            }
+        }
+        self.held = None;
         self.ended = true;
         self.to
             .finish(self.source_settled && self.leaves == Framing::Lite);
-        Ok(true)
+        true
     }
 
     /// Takes a batch out of the message that arrives.
@@ -235,6 +271,7 @@ impl Direction {
             octets,
             end,
             source_settled,
+            activity,
             ..
         } = self;
         from.take(|chunks, end_now, settled| {
@@ -250,6 +287,9 @@ impl Direction {
             }
             if chunks.is_empty() {
                 (*end, *source_settled) = (end_now, settled);
+            }
+            if let Some(activity) = activity.as_mut().filter(|_| taken > 0) {
+                activity.note(taken, Instant::now());
             }
             Ok(taken > 0)
         })

@@ -19,11 +19,17 @@ fn delivery() -> Arc<Delivery> {
 
 impl Stream {
     fn new(near: Framing, far: Framing) -> Self {
+        Self::sparing(near, far, false)
+    }
+
+    /// `spare`: both ends are at C routers.
+    fn sparing(near: Framing, far: Framing, spare: bool) -> Self {
         let [origin, attempt, reverse, back] = [(); 4].map(|()| delivery());
         let relay = Relay::new(
             (origin.clone(), near, attempt.clone()),
             (reverse.clone(), far, back.clone()),
-        );
+        )
+        .spare(spare, spare);
         Self {
             origin,
             attempt,
@@ -236,4 +242,30 @@ async fn a_consumer_that_settles_early_is_sent_nothing_more() {
     assert_eq!(taken(&stream.back).0, b"abc");
     stream.back.report(Some(DeliveryState::Accepted), true);
     assert_eq!(stream.end().await, RelayEnd::Clean);
+}
+
+#[tokio::test]
+async fn an_end_waits_while_the_router_that_gets_it_is_busy() {
+    for (spare, octets, waits) in [
+        (true, 64 * 1024, true),
+        (true, 100, false),
+        (false, 64 * 1024, false),
+    ] {
+        let stream = Stream::sparing(LITE, LEGACY, spare);
+        let body = vec![7; octets];
+        stream.reverse.push(Bytes::from(sections(&[&body])));
+        settle().await;
+        stream.origin.push(Bytes::from_static(b"last"));
+        stream.origin.finish(false);
+        settle().await;
+        let (forward, end, _) = taken(&stream.attempt);
+        assert_eq!(decoded(&forward).0, b"last", "octets never wait");
+        assert_eq!(end == End::Open, waits, "{spare}, {octets} octets");
+        assert_eq!(taken(&stream.back).0, body);
+        // The other end releases it.
+        stream.reverse.finish(false);
+        settle().await;
+        assert_eq!(taken(&stream.attempt).1, End::Complete);
+        assert_eq!(taken(&stream.back).1, End::Complete);
+    }
 }
