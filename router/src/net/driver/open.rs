@@ -9,8 +9,9 @@ pub const FRAME_SIZE: u32 = 16 * 1024;
 /// Largest frame accepted from routers of this implementation, announced in [`OWN_FRAME_SIZE`].
 pub const LARGE_FRAME_SIZE: u32 = 64 * 1024;
 
-/// Open property by which routers of this implementation know each other: the largest frame they take, as uint.
-/// C routers skip symbols they do not know.
+/// Open property by which routers of this implementation know each other: the largest frame they take, as int. C routers
+/// skip symbols they do not know; but those of 2.x answer management queries about connections with broken octets if any
+/// property is neither a text nor an int other than zero.
 const OWN_FRAME_SIZE: &str = "skupper.frame-size";
 const STREAMING_LINKS: &str = "qd.streaming-links";
 const TRUNKING: &str = "qd.connection_trunking";
@@ -68,7 +69,7 @@ impl LocalOpen<'_> {
             properties.push((symbol("qd.annotations-version"), Value::Int(2)));
         }
         if self.role != ConnectionRole::Normal {
-            properties.push((symbol(OWN_FRAME_SIZE), Value::Uint(LARGE_FRAME_SIZE)));
+            properties.push((symbol(OWN_FRAME_SIZE), int(u64::from(LARGE_FRAME_SIZE))));
         }
         let capabilities: Vec<Symbol> = ["ANONYMOUS-RELAY", STREAMING_LINKS, TRUNKING]
             .into_iter()
@@ -164,6 +165,10 @@ mod tests {
     use super::*;
 
     fn local(role: ConnectionRole) -> Open {
+        parameters(role).performative()
+    }
+
+    fn parameters(role: ConnectionRole) -> LocalOpen<'static> {
         LocalOpen {
             container: "me",
             hostname: None,
@@ -175,7 +180,6 @@ mod tests {
             max_frame_size: FRAME_SIZE,
             idle_time_out: Some(8000),
         }
-        .performative()
     }
 
     #[test]
@@ -201,6 +205,19 @@ mod tests {
             Some(&Value::Ulong(7)),
             "C routers of 3.x read no other type"
         );
+    }
+
+    #[test]
+    fn routers_of_2_x_can_show_every_property() {
+        let open = LocalOpen {
+            ordinal: None,
+            ..parameters(ConnectionRole::InterRouterData)
+        };
+        for (key, value) in open.performative().properties {
+            let shown = matches!(&value, Value::String(_))
+                || matches!(&value, Value::Int(number) if *number != 0);
+            assert!(shown, "{key:?}: {value:?}");
+        }
     }
 
     #[test]
