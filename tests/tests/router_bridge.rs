@@ -269,6 +269,27 @@ async fn everything(network: Network, len: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// As [`everything`]. Streams between two C routers get stuck now and then, as neighbours just as with one of ours
+/// between them (2.4.3 to 2.7.6: 2 of 60 and 2 of 60): those are tried again, and the test says so.
+#[expect(clippy::print_stdout, reason = "the log shows how often")]
+async fn everything_of(client: Kind, server: Kind, path: Path) -> anyhow::Result<()> {
+    let mut tries = if client.is_ours() || server.is_ours() {
+        1
+    } else {
+        3
+    };
+    loop {
+        let network = Network::new(client, server, path).await;
+        tries -= 1;
+        match everything(network, 1_000_000).await {
+            Err(error) if tries > 0 => {
+                println!("{client} to {server}, {path}: {error:#}; once more");
+            }
+            result => break result,
+        }
+    }
+}
+
 /// A client that nobody understands gets nothing.
 async fn nothing(network: Network) -> anyhow::Result<()> {
     let port = network.port;
@@ -308,11 +329,10 @@ async fn matrix(kinds: &[Kind]) {
             let places = places.clone();
             let cell = async move {
                 let _place = places.acquire().await;
-                let network = Network::new(client, server, path).await;
                 if passes(client, server, path) {
-                    everything(network, 1_000_000).await
+                    everything_of(client, server, path).await
                 } else {
-                    nothing(network).await
+                    nothing(Network::new(client, server, path).await).await
                 }
             };
             (client, server, path, local.spawn_local(cell))
