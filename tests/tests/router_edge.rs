@@ -1,9 +1,12 @@
 //! Edge routers, as containers of services use them: one uplink to an interior router, everything else through it.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+use std::time::{Duration, Instant};
+
 use e2e::{
-    Backend, Pattern, Plan, SOON, TestRouter,
+    Backend, Pattern, Plan, SOON, TestRouter, eventually,
     mesh::{self, Mesh, connector, edge, listener},
+    rows,
     tcp::{Echo, round_trip, tcp_connector, tcp_listener, works},
     within,
 };
@@ -149,4 +152,126 @@ async fn an_edge_without_uplink_serves_again_once_it_is_back() {
     near.restart().await;
     near.until_listening("l", true).await;
     works(port).await;
+}
+
+/// Octets that a router has seen on its connections of a role to a peer, and how many of these there are.
+async fn traffic(router: &TestRouter, role: &str, peer: &str) -> (usize, i64) {
+    let found = router.rows("connection").await.unwrap();
+    let connections: Vec<_> = found
+        .iter()
+        .filter(|row| rows::text(row, "role") == role && rows::text(row, "container") == peer)
+        .collect();
+    let octets = connections
+        .iter()
+        .map(|row| rows::number(row, "octetsIn") + rows::number(row, "octetsOut"))
+        .sum();
+    (connections.len(), octets)
+}
+
+async fn until_data_connections(interior: &TestRouter, peer: &str, count: usize) {
+    eventually(
+        &format!("{} has {count} data connections of {peer}", interior.id),
+        async || match traffic(interior, "edge-data", peer).await {
+            (found, _) if found == count => Ok(()),
+            (found, _) => Err(format!("{found}")),
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_of_edges_use_data_connections_of_which_each_worker_has_one() {
+    let (mesh, ports) = interiors().await;
+    let [near, far] = [("e0", ports[0]), ("e1", ports[1])].map(|(id, port)| {
+        let mut config = edge_of(&mesh, id, port);
+        config.router.worker_threads = Some(3);
+        config
+    });
+    let (near, port) = with_client(near);
+    let (far, _echo) = with_server(far);
+    let (near, far) = (start_edge(near).await, start_edge(far).await);
+    for (interior, edge) in mesh.routers.iter().zip([&near, &far]) {
+        until_data_connections(interior, &edge.id, 3).await;
+    }
+    works(port).await;
+    let before = traffic(&mesh.routers[0], "edge", "e0").await.1;
+    let flows: Vec<_> = (0..20)
+        .map(|seed| tokio::spawn(round_trip(port, Pattern::new(seed, 500_000))))
+        .collect();
+    for flow in flows {
+        within("20 flows", SOON, flow).await.unwrap().unwrap();
+    }
+    for (interior, edge) in mesh.routers.iter().zip([&near, &far]) {
+        let (_, streamed) = traffic(interior, "edge-data", &edge.id).await;
+        assert!(streamed > 20_000_000, "{}: {streamed}", edge.id);
+    }
+    let on_main = traffic(&mesh.routers[0], "edge", "e0").await.1 - before;
+    assert!(
+        on_main < 1_000_000,
+        "{on_main} octets on the main connection"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edge_with_two_uplinks_goes_on_with_the_other_one() {
+    let (mut mesh, ports) = interiors().await;
+    let mut config = edge_of(&mesh, "e0", ports[0]);
+    config.router.worker_threads = Some(2);
+    config.put_connector(mesh::secure_connector(connector(
+        "second",
+        ports[1],
+        Role::Edge,
+    )));
+    let (near, port) = with_client(config);
+    // A server here as well, for those who come from the network.
+    let echo = Backend::new().echo();
+    let mut near = near;
+    near.put_tcp_connector(tcp_connector("own", "own:80", echo.port));
+    let mut near = start_edge(near).await;
+    near.until_connector("second", "SUCCESS", "").await;
+    let (far, _echo) = with_server(edge_of(&mesh, "e1", ports[1]));
+    let _far = start_edge(far).await;
+    let (listener, from_network) = tcp_listener("own", "own:80");
+    mesh.routers[1].reconfigure(|config| config.put_tcp_listener(listener));
+    works(port).await;
+    works(from_network).await;
+
+    for round in 0..4 {
+        // The active uplink is the one that has data connections.
+        let active = eventually("one interior has the edge's links", async || {
+            let mut found = Vec::new();
+            for (index, router) in mesh.routers.iter().enumerate() {
+                if traffic(router, "edge-data", "e0").await.0 == 2 {
+                    found.push(index);
+                }
+            }
+            match found[..] {
+                [only] => Ok(only),
+                _ => Err(format!("{found:?}")),
+            }
+        })
+        .await;
+        let started = Instant::now();
+        let removed = if active == 0 {
+            mesh.routers[0].kill().await;
+            None
+        } else {
+            let second = near.config.connectors["second"].clone();
+            near.reconfigure(|config| {
+                config.connectors.remove("second");
+            });
+            near.until_log("uplink active interior=r0").await;
+            Some(second)
+        };
+        works(port).await;
+        works(from_network).await;
+        let took = started.elapsed();
+        assert!(took < Duration::from_secs(4), "round {round}: {took:?}");
+        match removed {
+            None => mesh.routers[0].restart().await,
+            Some(second) => near.reconfigure(|config| config.put_connector(second)),
+        }
+        near.until_connector("uplink", "SUCCESS", "").await;
+        near.until_connector("second", "SUCCESS", "").await;
+    }
 }

@@ -1,8 +1,13 @@
 //! Networks of interior routers: they find each other and their ways, and other ways when something dies.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
 use e2e::{
-    Backend, Pattern, Plan, SOON, TestRouter, eventually,
+    Backend, Pattern, Plan, Relay, SOON, TestRouter, eventually,
     mesh::{Mesh, connector, interior},
     rows,
     tcp::{Echo, connect, round_trip, tcp_connector, tcp_listener, works},
@@ -273,4 +278,78 @@ async fn connections_are_spread_evenly_and_a_dear_way_is_used_when_the_cheap_one
             "cost {cost}: {one} and {other} connections"
         );
     }
+}
+
+/// The groups of a router's connections to others, and how many data connections are in them.
+async fn groups(router: &TestRouter) -> Result<(BTreeSet<String>, usize), String> {
+    let found = router.rows("connection").await?;
+    let between = found
+        .iter()
+        .filter(|row| rows::text(row, "role").starts_with("inter-router"));
+    let data = between
+        .clone()
+        .filter(|row| rows::text(row, "role") == "inter-router-data")
+        .count();
+    let groups = between.map(|row| rows::text(row, "groupCorrelationId").to_owned());
+    Ok((groups.collect(), data))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_made_anew_does_not_wait_for_the_old_one_and_streams_on_it_end_in_peace() {
+    // The one that dials starts last, so that its first connection is the main one.
+    let mut plan = Plan::routers(2).link(1, 0, 1);
+    let (port, _echo) = serve(&mut plan, 1, 0);
+    let mut links = plan.configs[1].connectors["to-r0"].clone();
+    let relay = Relay::to(links.port, Duration::ZERO).await;
+    links.port = relay.port;
+    // This side looks after two seconds of silence, the other one after sixteen.
+    links.idle_timeout = Duration::from_secs(2);
+    plan.configs[1].put_connector(links);
+    plan.configs[1].router.data_connection_count = Some(2);
+    let mesh = plan.start().await;
+    works(port).await;
+    let one_group = async || {
+        eventually(
+            "one group with two data connections",
+            async || match groups(&mesh.routers[1]).await? {
+                (groups, 2) if groups.len() == 1 => Ok(groups),
+                found => Err(format!("{found:?}")),
+            },
+        )
+        .await
+    };
+    let first = one_group().await;
+
+    // An open stream is not disturbed when only the main connection is lost.
+    let mut open = connect(port).await;
+    open.write_all(b"a").await.unwrap();
+    assert_eq!(open.read_u8().await.unwrap(), b'a');
+    relay.reset(0);
+    let second = eventually("another group, and the stream's connection", async || {
+        let (groups, data) = groups(&mesh.routers[1]).await?;
+        let new: BTreeSet<String> = groups.difference(&first).cloned().collect();
+        if new.len() == 1 && groups.len() == 2 && data == 3 {
+            Ok(new)
+        } else {
+            Err(format!("{data} in {groups:?}"))
+        }
+    })
+    .await;
+    open.write_all(b"b").await.unwrap();
+    assert_eq!(open.read_u8().await.unwrap(), b'b');
+    works(port).await;
+    drop(open);
+    assert_eq!(one_group().await, second, "the old connection is left");
+
+    // The other side does not hear that all connections are lost.
+    relay.strand();
+    let started = Instant::now();
+    mesh.routers[1].until_connector("to-r0", "FAILED", "").await;
+    mesh.routers[1]
+        .until_connector("to-r0", "SUCCESS", "")
+        .await;
+    works(port).await;
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(8), "linked again after {took:?}");
+    assert!(one_group().await.is_disjoint(&second));
 }

@@ -238,12 +238,14 @@ impl Applied {
     fn connect(&mut self, config: config::Connector) {
         let cancel = CancellationToken::new();
         self.connectors.insert(config.name.clone(), cancel.clone());
+        let workers = u32::try_from(self.shared.workers.len()).unwrap_or(1);
+        let configured = self.config.router.data_connection_count;
         let data = match config.role {
-            Role::InterRouter => {
-                let workers = u32::try_from(self.shared.workers.len()).unwrap_or(1);
-                self.config.router.data_connection_count.unwrap_or(workers)
-            }
-            Role::Normal | Role::Edge => 0,
+            Role::InterRouter => configured.unwrap_or(workers),
+            // The one worker of an edge has the main connection already.
+            Role::Edge if workers == 1 => configured.unwrap_or(0),
+            Role::Edge => configured.unwrap_or(workers),
+            Role::Normal => 0,
         };
         let proxy = config
             .proxy_profile

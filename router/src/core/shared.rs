@@ -116,6 +116,8 @@ pub enum Command {
     AttachProducer(Arc<str>),
     /// Edge router: the last local consumer or producer of the address is gone.
     DetachProxy { address: Arc<str>, consumer: bool },
+    /// Close the connection as soon as no message is under way on it.
+    Retire,
     /// Close the connection with this condition; none closes the socket without an AMQP close.
     Close(Option<Condition>),
 }

@@ -2,17 +2,14 @@
 
 use std::{
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use amqp::engine::{ClientSasl, Connection, Password};
 use model::router_config::{Connector as Config, ProxyProfile};
 use rand::RngExt as _;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -25,9 +22,13 @@ use super::{
 use crate::{
     adaptor::tcp::host_port,
     core::{
+        inbox::Inbox,
         local::random_name,
-        shared::{ConnectionFacts, ConnectionRole, ControlMessage, Shared},
+        shared::{
+            Command, ConnectionFacts, ConnectionMessage, ConnectionRole, ControlMessage, Shared,
+        },
     },
+    worker::WorkerHandle,
 };
 
 /// TCP, TLS and SASL have to be over by then.
@@ -39,18 +40,25 @@ const STABLE: Duration = Duration::from_secs(10);
 /// Length of a group correlator; C routers take at most 15 octets.
 const CORRELATOR: usize = 15;
 
-/// A configured connector, with the data connections beside its control connection.
+/// A configured connector, with the data connections beside its main connection.
 #[derive(Debug)]
 pub struct Connector {
     config: Config,
+    /// Of the main connection.
+    role: ConnectionRole,
     shared: Arc<Shared>,
     profiles: Arc<TlsProfiles>,
     /// Of the configuration; otherwise the environment decides.
     proxy: Option<Proxy>,
     environment: proxy::Environment,
-    /// Correlates the connections of this connector.
-    group: Option<String>,
+    /// Correlator of the main connection, once it is open and data connections may be made beside it. Every main
+    /// connection has a new one: C routers of 3.x refuse one that they know as long as the old connection looks alive to
+    /// them. None without data connections.
+    group: Option<watch::Sender<Option<Arc<str>>>>,
 }
+
+/// How to reach the driver of a connection, once it is open.
+type Opened = OnceLock<Arc<Inbox<ConnectionMessage>>>;
 
 impl Connector {
     /// Starts a connector's connections; they end with `cancel`. `data` data connections are made on as many workers.
@@ -64,57 +72,56 @@ impl Connector {
         cancel: &CancellationToken,
     ) {
         let role = role_of(config.role);
-        let data = if role == ConnectionRole::InterRouter {
-            data
-        } else {
-            0
-        };
         let connector = Arc::new(Self {
-            group: (data > 0).then(|| random_name(CORRELATOR)),
+            group: (data > 0).then(|| watch::Sender::new(None)),
+            role,
             config,
             shared: shared.clone(),
             profiles: profiles.clone(),
             proxy: proxy.map(Proxy::of_profile),
             environment: proxy::Environment::of_process(),
         });
-        let workers = shared.workers.len();
-        let spawn = |index: usize, role| {
-            if let Some(worker) = shared.workers.get(index % workers.max(1)) {
-                worker.spawn(connector.clone().keep_connected(role, cancel.child_token()));
-            }
+        if let Some(worker) = shared.workers.get(shared.next_worker()) {
+            worker.spawn(connector.clone().keep_connected(cancel.child_token()));
+        }
+        let Some(group) = &connector.group else {
+            return;
         };
-        spawn(shared.next_worker(), role);
-        for index in 0..data as usize {
-            spawn(index, ConnectionRole::InterRouterData);
+        for worker in shared.workers.iter().cycle().take(data as usize) {
+            let (group, cancel) = (group.subscribe(), cancel.child_token());
+            let task = connector.clone().accompany(worker.clone(), group, cancel);
+            worker.spawn(task);
         }
     }
 
-    async fn keep_connected(self: Arc<Self>, role: ConnectionRole, cancel: CancellationToken) {
+    /// The main connection.
+    async fn keep_connected(self: Arc<Self>, cancel: CancellationToken) {
         let name = self.config.name.clone();
-        let main = role != ConnectionRole::InterRouterData;
-        let mut pause = BACKOFF.0;
+        let mut backoff = Backoff::default();
         let state = |status, message: String| {
-            if main {
-                self.shared.tell(ControlMessage::ConnectorState {
-                    name: name.clone(),
-                    status,
-                    message,
-                });
-            }
+            self.shared.tell(ControlMessage::ConnectorState {
+                name: name.clone(),
+                status,
+                message,
+            });
         };
         state("CONNECTING", String::new());
         let mut reported = String::new();
         loop {
             let started = Instant::now();
-            let attempt = self.connect_and_drive(role, &cancel);
-            let outcome = tokio::select! {
-                outcome = attempt => outcome,
-                () = cancel.cancelled(), if false => return,
-            };
+            let correlator = self
+                .group
+                .as_ref()
+                .map(|_| Arc::from(random_name(CORRELATOR)));
+            let opened = Opened::new();
+            let outcome = self
+                .connect_and_drive(self.role, correlator, &opened, &cancel)
+                .await;
+            if let Some(group) = &self.group {
+                group.send_replace(None);
+            }
             if cancel.is_cancelled() {
-                if main {
-                    self.shared.tell(ControlMessage::ConnectorGone { name });
-                }
+                self.shared.tell(ControlMessage::ConnectorGone { name });
                 return;
             }
             let reason = match outcome {
@@ -123,26 +130,68 @@ impl Connector {
             };
             state("FAILED", reason.clone());
             // A peer that stays away is worth one line, not one a second.
-            if main && reported != reason {
+            if reported != reason {
                 warn!(target: "router::server", connector = %name, host = %self.target(), %reason, "not connected, trying again");
                 reported = reason;
             }
-            if started.elapsed() >= STABLE {
-                pause = BACKOFF.0;
+            if backoff.after(started.elapsed()) {
                 reported.clear();
             }
-            let jittered = pause.mul_f64(rand::rng().random_range(0.5..1.0));
-            pause = (pause * 2).min(BACKOFF.1);
-            tokio::select! {
-                () = tokio::time::sleep(jittered) => {}
-                () = cancel.cancelled() => {}
+            backoff.pause(&cancel).await;
+        }
+    }
+
+    /// A data connection, whenever there is a main connection that takes them.
+    async fn accompany(
+        self: Arc<Self>,
+        worker: WorkerHandle,
+        mut group: watch::Receiver<Option<Arc<str>>>,
+        cancel: CancellationToken,
+    ) {
+        let role = match self.role {
+            ConnectionRole::Edge => ConnectionRole::EdgeData,
+            _ => ConnectionRole::InterRouterData,
+        };
+        let mut backoff = Backoff::default();
+        while !cancel.is_cancelled() {
+            let found = tokio::select! {
+                found = group.wait_for(Option::is_some) => found.ok().and_then(|found| found.clone()),
+                () = cancel.cancelled() => return,
+            };
+            let Some(correlator) = found else { return };
+            let started = Instant::now();
+            let opened = Arc::new(Opened::new());
+            let mut attempt = {
+                let (connector, correlator) = (self.clone(), correlator.clone());
+                let (opened, cancel) = (opened.clone(), cancel.clone());
+                Box::pin(async move {
+                    let _ = connector
+                        .connect_and_drive(role, Some(correlator), &opened, &cancel)
+                        .await;
+                })
+            };
+            let regrouped = tokio::select! {
+                () = &mut attempt => false,
+                _ = group.wait_for(|now| now.as_ref().is_some_and(|now| *now != correlator)) => true,
+            };
+            if regrouped {
+                // What is under way on the old connection comes to its end there.
+                if let Some(inbox) = opened.get() {
+                    let _ = inbox.push(ConnectionMessage::Command(Command::Retire));
+                    worker.spawn(attempt);
+                }
+                continue;
             }
+            backoff.after(started.elapsed());
+            backoff.pause(&cancel).await;
         }
     }
 
     async fn connect_and_drive(
         &self,
         role: ConnectionRole,
+        correlator: Option<Arc<str>>,
+        opened: &Opened,
         cancel: &CancellationToken,
     ) -> Result<Ended, String> {
         let profile = self.config.ssl_profile.as_deref();
@@ -161,7 +210,8 @@ impl Connector {
             role,
             outgoing: true,
             cost: self.config.cost,
-            group: self.group.clone(),
+            group: correlator,
+            beside: self.group.clone().filter(|_| role == self.role),
             ordinal: issue.as_ref().map(|issue| issue.ordinal),
             max_frame_size: self.config.max_frame_size,
             idle_timeout: self.config.idle_timeout,
@@ -181,7 +231,7 @@ impl Connector {
         );
         let engine = with_large_frames(engine, role);
         let (shared, name) = (self.shared.clone(), self.config.name.clone());
-        let opened = AtomicBool::new(false);
+        let main = role == self.role;
         let cancel = cancel.child_token();
         let running = driver::run(
             self.shared.clone(),
@@ -191,8 +241,8 @@ impl Connector {
             options,
             cancel.clone(),
             |handle| {
-                opened.store(true, Ordering::Relaxed);
-                if role != ConnectionRole::InterRouterData {
+                let _ = opened.set(handle.inbox.clone());
+                if main {
                     info!(target: "router::server", connector = %name, peer = %handle.container, "connected");
                     shared.tell(ControlMessage::ConnectorState {
                         name: name.clone(),
@@ -207,7 +257,7 @@ impl Connector {
             never = self.profiles.close_outdated(issue, &cancel) => match never {},
         };
         debug!(target: "router::server", connector = %self.config.name, reason = %ended, "connection ended");
-        if opened.load(Ordering::Relaxed) {
+        if opened.get().is_some() {
             Ok(ended)
         } else {
             Err(reason(&ended))
@@ -270,6 +320,36 @@ impl Connector {
 
     fn target(&self) -> String {
         host_port(&self.config.host, self.config.port)
+    }
+}
+
+/// Pauses between attempts.
+#[derive(Debug)]
+struct Backoff(Duration);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self(BACKOFF.0)
+    }
+}
+
+impl Backoff {
+    /// An attempt or connection lasted so long. True if that starts the backoff anew.
+    fn after(&mut self, lasted: Duration) -> bool {
+        let anew = lasted >= STABLE;
+        if anew {
+            self.0 = BACKOFF.0;
+        }
+        anew
+    }
+
+    async fn pause(&mut self, cancel: &CancellationToken) {
+        let jittered = self.0.mul_f64(rand::rng().random_range(0.5..1.0));
+        self.0 = (self.0 * 2).min(BACKOFF.1);
+        tokio::select! {
+            () = tokio::time::sleep(jittered) => {}
+            () = cancel.cancelled() => {}
+        }
     }
 }
 

@@ -304,6 +304,7 @@ impl Serve {
             outgoing: false,
             cost: self.config.cost,
             group: None,
+            beside: None,
             ordinal: None,
             max_frame_size: self.config.max_frame_size,
             idle_timeout: self.config.idle_timeout,

@@ -78,6 +78,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if let Ok(link) = self.engine.attach(internal, tracking) {
             self.put_link(link, Attached::receiver(Kind::Tracking, internal, None));
         }
+        if self.handle.as_ref().is_some_and(|handle| handle.own_peer) {
+            self.invite_data();
+        }
     }
 
     /// Edge router: a link for one address towards the interior.

@@ -29,6 +29,7 @@ use amqp::{
 use bytes::{Buf as _, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    sync::watch,
     time::Sleep,
 };
 use tokio_util::sync::CancellationToken;
@@ -66,7 +67,9 @@ pub struct Options {
     /// Link cost of listener or connector.
     pub cost: u32,
     /// Group correlator of a connector's connections.
-    pub group: Option<String>,
+    pub group: Option<Arc<str>>,
+    /// Told the correlator once data connections may be made beside this connection.
+    pub beside: Option<watch::Sender<Option<Arc<str>>>>,
     /// Number of the certificates of a connector's connections.
     pub ordinal: Option<u64>,
     /// Frame size of the configuration.
@@ -168,6 +171,8 @@ pub(crate) struct Driver<S> {
     congested: Vec<DeliveryKey>,
     /// Cancelled: closes when everything queued is sent, at the latest then.
     leaving: Option<Instant>,
+    /// To be left when no message is under way.
+    retiring: bool,
     closing: bool,
     close_deadline: Option<Instant>,
     reminders: Reminders,
@@ -203,6 +208,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             router_links: links::RouterLinks::default(),
             congested: Vec::new(),
             leaving: None,
+            retiring: false,
             closing: false,
             close_deadline: None,
             reminders: Reminders::default(),
@@ -288,6 +294,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             Command::AttachConsumer(address) => self.attach_proxy(address, true),
             Command::AttachProducer(address) => self.attach_proxy(address, false),
             Command::DetachProxy { address, consumer } => self.detach_proxy(&address, consumer),
+            Command::Retire => self.retiring = true,
             Command::Close(Some(condition)) => self.close(Some(condition)),
             Command::Close(None) => {
                 self.closing = true;
@@ -305,6 +312,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Closes if this connection is to be left and nothing is in the way any more. True if it was closed now.
     fn close_when_sent(&mut self) -> bool {
+        if self.retiring && self.leaving.is_none() && self.is_idle() {
+            self.leave();
+        }
         let Some(latest) = self.leaving.filter(|_| !self.closing) else {
             return false;
         };
@@ -314,6 +324,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             return true;
         }
         false
+    }
+
+    fn is_idle(&self) -> bool {
+        self.incoming.iter().all(Option::is_none) && self.outgoing.iter().all(Option::is_none)
     }
 
     fn close(&mut self, condition: Option<Condition>) {
@@ -397,6 +411,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if role == ConnectionRole::InterRouter && !self.options.outgoing && facts.data {
             role = ConnectionRole::InterRouterData;
         }
+        let own_edge_data = facts.edge_data && facts.own_frame_size.is_some();
+        if role == ConnectionRole::Edge && !self.options.outgoing && own_edge_data {
+            role = ConnectionRole::EdgeData;
+        }
         let own_id = &self.shared.space.id;
         if role != ConnectionRole::Normal && facts.container == *own_id {
             let ended = Ended::DuplicateId(own_id.clone());
@@ -428,7 +446,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             .map(|mechanism| mechanism.as_str().to_owned())
             .unwrap_or_default();
         management.user = self.engine.authenticated_as().map(str::to_owned);
-        management.group = self.options.group.clone().or(facts.group);
+        let group = self.options.group.as_deref().map(str::to_owned);
+        management.group = group.or(facts.group);
         management.opened = Some(Instant::now());
         let handle = Arc::new(ConnectionHandle {
             id: self.id,
@@ -454,8 +473,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.shared.tell(ControlMessage::ConnectionUp(handle));
         if role == ConnectionRole::InterRouter && self.options.outgoing {
             self.attach_router_links();
+            self.invite_data();
         }
         Ok(())
+    }
+
+    /// From now on data connections may be made beside this one.
+    fn invite_data(&self) {
+        if let (Some(beside), Some(group)) = (&self.options.beside, &self.options.group) {
+            beside.send_replace(Some(group.clone()));
+        }
     }
 
     fn local_open(&self, role: ConnectionRole) -> LocalOpen<'_> {

@@ -13,6 +13,11 @@ pub const LARGE_FRAME_SIZE: u32 = 64 * 1024;
 /// skip symbols they do not know; but those of 2.x answer management queries about connections with broken octets if any
 /// property is neither a text nor an int other than zero.
 const OWN_FRAME_SIZE: &str = "skupper.frame-size";
+/// Open property of edge routers, between routers of this implementation: group correlator of an uplink and the data
+/// connections beside it.
+const OWN_GROUP: &str = "skupper.group";
+/// Open property of an edge router's data connections, between routers of this implementation: int 1.
+const OWN_EDGE_DATA: &str = "skupper.edge-data";
 const STREAMING_LINKS: &str = "qd.streaming-links";
 const TRUNKING: &str = "qd.connection_trunking";
 
@@ -56,7 +61,9 @@ impl LocalOpen<'_> {
         if self.role == ConnectionRole::InterRouterData {
             properties.push((symbol("qd.inter-router-role"), Value::Int(4)));
         }
-        if let Some(group) = self.group {
+        if let (Some(group), true) = (self.group, self.role.is_edge()) {
+            properties.push((symbol(OWN_GROUP), Value::from(group)));
+        } else if let Some(group) = self.group {
             properties.push((symbol("qd.group-correlator"), Value::from(group)));
             if let Some(ordinal) = self.ordinal {
                 properties.push((symbol("qd.group-ordinal"), Value::Ulong(ordinal)));
@@ -67,6 +74,9 @@ impl LocalOpen<'_> {
             ConnectionRole::InterRouter | ConnectionRole::Edge
         ) {
             properties.push((symbol("qd.annotations-version"), Value::Int(2)));
+        }
+        if self.role == ConnectionRole::EdgeData {
+            properties.push((symbol(OWN_EDGE_DATA), Value::Int(1)));
         }
         if self.role != ConnectionRole::Normal {
             properties.push((symbol(OWN_FRAME_SIZE), int(u64::from(LARGE_FRAME_SIZE))));
@@ -102,6 +112,8 @@ pub struct PeerFacts {
     pub cost: Option<u32>,
     /// It is a data connection.
     pub data: bool,
+    /// It is a data connection of an edge router of this implementation.
+    pub edge_data: bool,
     /// Group correlator.
     pub group: Option<String>,
     /// A router of this implementation, and the frame size it takes.
@@ -131,7 +143,8 @@ impl PeerFacts {
                     facts.cost = u32::try_from(*cost).ok().filter(|cost| *cost > 0);
                 }
                 ("qd.inter-router-role", Value::Int(4)) => facts.data = true,
-                ("qd.group-correlator", value) => {
+                (OWN_EDGE_DATA, Value::Int(1)) => facts.edge_data = true,
+                ("qd.group-correlator" | OWN_GROUP, value) => {
                     facts.group = value
                         .as_str()
                         .filter(|text| !text.is_empty())
@@ -191,6 +204,21 @@ mod tests {
             (Some(7), Some("abcdefghijklmno"))
         );
         assert_eq!(facts.own_frame_size, Some(LARGE_FRAME_SIZE));
+    }
+
+    #[test]
+    fn data_connections_of_edges_are_known_by_their_mark_and_group_which_c_routers_skip() {
+        let open = local(ConnectionRole::EdgeData);
+        let facts = PeerFacts::read(&open);
+        assert!(facts.edge_data && !facts.data);
+        assert_eq!(facts.group.as_deref(), Some("abcdefghijklmno"));
+        assert!(!PeerFacts::read(&local(ConnectionRole::Edge)).edge_data);
+        let known = ["qd.group-correlator", "qd.group-ordinal"];
+        let found = open.properties.iter().find(|(key, _)| {
+            let name = key.as_str().unwrap_or_default();
+            name.starts_with("qd.inter-router-role") || known.contains(&name)
+        });
+        assert_eq!(found, None, "of no use on connections of edges");
     }
 
     #[test]
