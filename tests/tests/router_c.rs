@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use e2e::{
-    Backend, Family, Pattern, SOON, TestRouter, eventually,
+    Backend, Family, Pattern, Relay, SOON, TestRouter, eventually,
     mesh::{connector, interior, listener},
     tcp::{
         LONG, connect, ends, over, round_trip, tcp_connector, tcp_listener, there_and_back, works,
@@ -309,4 +309,39 @@ async fn send_all(
         client.shutdown().await?;
         Ok(client)
     })
+}
+
+/// A C router that does not notice that a link is lost, as when a firewall forgets it, is linked again at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn links_to_c_routers_are_made_anew_while_these_believe_in_the_old_one() {
+    for family in [Family::V24, Family::V27, Family::V35] {
+        if !family.available() {
+            continue;
+        }
+        let (links, port) = listener("links", Role::InterRouter);
+        let mut far = interior("far");
+        far.put_listener(links);
+        let mut near = interior("near");
+        let relay = Relay::to(port, Duration::ZERO).await;
+        let mut link = connector("link", relay.port, Role::InterRouter);
+        link.idle_timeout = Duration::from_secs(2);
+        near.put_connector(link);
+        near.router.data_connection_count = Some(2);
+        let echo = Backend::new().echo();
+        let (tcp, port) = tcp_listener("service-in", ADDRESS);
+        near.put_tcp_listener(tcp);
+        far.put_tcp_connector(tcp_connector("service-out", ADDRESS, echo.port));
+        let _far = TestRouter::start_c(family, far).await;
+        let near = TestRouter::start(near).await;
+        works(port).await;
+
+        relay.strand();
+        let started = Instant::now();
+        near.until_connector("link", "FAILED", "").await;
+        near.until_connector("link", "SUCCESS", "").await;
+        works(port).await;
+        // The C router gives up the old connection after 16 s.
+        let took = started.elapsed();
+        assert!(took < Duration::from_secs(10), "{family:?}: {took:?}");
+    }
 }

@@ -31,7 +31,7 @@ use crate::{
     },
     logging::Recent,
     management::Change,
-    routing::{Config, ControlLink, Output, RouterId, Routing},
+    routing::{Config, ControlLink, LogEvent, Output, RouterId, Routing},
 };
 
 /// Period of the routing protocol.
@@ -261,6 +261,9 @@ impl Control {
                 Output::NeighbourDown { id, .. } => {
                     warn!(target: "router::routing", neighbour = %id, "neighbour lost");
                 }
+                Output::Log(
+                    event @ (LogEvent::ManyRouters { .. } | LogEvent::TooManyRouters { .. }),
+                ) => warn!(target: "router::routing", "{event}"),
                 Output::Log(event) => debug!(target: "router::routing", "{event}"),
             }
         }

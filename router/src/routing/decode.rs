@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::message::{
     AMQP_VALUE, APPLICATION_PROPERTIES, Body, Change, Descriptor, Header, Hello, LinkStateUpdate,
-    MessageError, PROPERTIES, RouterAdvertisement,
+    MessageError, OWN_MARK, PROPERTIES, RouterAdvertisement,
 };
 use super::{RouterId, Treatment};
 
@@ -100,6 +100,7 @@ impl<'a> Fields<'a> {
             Header {
                 id,
                 version: self.optional("pv")?,
+                own: self.map.get(OWN_MARK).is_some(),
             },
             body,
         ))

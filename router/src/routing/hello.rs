@@ -93,7 +93,7 @@ impl Routing {
         instance: i64,
         now: Instant,
     ) {
-        if !self.learn(&header.id) {
+        if !self.learn_sender(header) {
             return;
         }
         let restarted = self.identify(header, instance);

@@ -9,7 +9,9 @@ use super::mobile::MAR_PATIENCE;
 use super::path::{RouterSet, Topology};
 use super::{Annotations, ControlLink, LogEvent, Output, Route, RouterId, Routing, is_due};
 
-/// More routers than this are a surprise to C routers (their masks have 128 bits).
+/// Routers that C routers can tell apart (their masks have 128 bits).
+pub(super) const FOREIGN_LIMIT: usize = 128;
+/// With this many routers, a network with C routers comes near their limit.
 const MANY_ROUTERS: usize = 100;
 /// A router that is mentioned by nobody leaves the tables after this many ticks.
 const ORPHAN_TICKS: u8 = 3;
@@ -21,18 +23,61 @@ const LATE: Duration = Duration::from_secs(3);
 impl Routing {
     /// Makes sure that the router is in the tables; false if there is no room.
     pub(super) fn learn(&mut self, id: &RouterId) -> bool {
+        self.learn_within(id, self.config.max_routers)
+    }
+
+    /// As [`Self::learn`], for the sender of a HELLO or LSU, which tell of which implementation it is.
+    ///
+    /// A network has C routers in it as soon as one of those came without the mark. Then nobody is taken in beyond their
+    /// limit: not announced as a neighbour, and its advertisements are not passed on. The same holds for a C router
+    /// that knocks at a larger network.
+    pub(super) fn learn_sender(&mut self, header: &Header) -> bool {
+        let limit = if header.own {
+            self.config.max_routers
+        } else {
+            self.config.max_routers.min(FOREIGN_LIMIT)
+        };
+        if !self.learn_within(&header.id, limit) {
+            return false;
+        }
+        if let Some(node) = self.nodes.get_mut(header.id.as_str()) {
+            node.foreign = !header.own;
+        }
+        true
+    }
+
+    fn has_foreign(&self) -> bool {
+        self.nodes.iter().any(|(_, node)| node.foreign)
+    }
+
+    /// Before C routers meet their limit, once.
+    fn warn_of_many(&mut self) {
+        let count = self.nodes.len() + 1;
+        if !self.many_warned && count >= MANY_ROUTERS && self.has_foreign() {
+            self.many_warned = true;
+            self.output
+                .push_back(Output::Log(LogEvent::ManyRouters { count }));
+        }
+    }
+
+    fn learn_within(&mut self, id: &RouterId, limit: usize) -> bool {
         if self.nodes.get(id.as_str()).is_some() {
             return true;
         }
         let count = self.nodes.len() + 1;
-        if *id == self.config.id || count >= self.config.max_routers {
+        let limit = if limit > FOREIGN_LIMIT && count >= FOREIGN_LIMIT && self.has_foreign() {
+            FOREIGN_LIMIT
+        } else {
+            limit
+        };
+        if *id == self.config.id || count >= limit {
             if *id != self.config.id
                 && self.warned.len() < self.config.max_routers
                 && self.warned.insert(id.clone())
             {
                 let event = LogEvent::TooManyRouters {
                     id: id.clone(),
-                    limit: self.config.max_routers,
+                    limit,
                 };
                 self.output.push_back(Output::Log(event));
             }
@@ -41,10 +86,6 @@ impl Routing {
         self.nodes.insert(id.clone());
         self.output
             .push_back(Output::Log(LogEvent::RouterLearned { id: id.clone() }));
-        if count + 1 > MANY_ROUTERS && !std::mem::replace(&mut self.many_warned, true) {
-            self.output
-                .push_back(Output::Log(LogEvent::ManyRouters { count: count + 1 }));
-        }
         true
     }
 
@@ -156,11 +197,7 @@ impl Routing {
 
     pub(super) fn handle_lsr(&mut self, link: ControlLink, header: &Header) {
         self.learn(&header.id);
-        let body = Body::Lsu(LinkStateUpdate {
-            instance: Some(self.config.instance),
-            ls_seq: self.own.seq,
-            peers: self.own.peers.clone(),
-        });
+        let body = self.own_link_state();
         self.send_to(
             &header.id,
             &message::router_address(&header.id),
@@ -170,7 +207,7 @@ impl Routing {
     }
 
     pub(super) fn handle_lsu(&mut self, header: &Header, update: LinkStateUpdate, now: Instant) {
-        if !self.learn(&header.id) || !self.is_of_current_run(header, update.instance) {
+        if !self.learn_sender(header) || !self.is_of_current_run(header, update.instance) {
             return;
         }
         let Some(node) = self.nodes.get_mut(header.id.as_str()) else {
@@ -184,7 +221,14 @@ impl Routing {
         node.link_state.last_seen = Some(now);
         let peers: Vec<RouterId> = update.peers.keys().cloned().collect();
         node.link_state.peers = update.peers;
-        self.recompute_due = true;
+        if self.eager > 0 {
+            self.eager -= 1;
+            self.last_change = Some(now);
+            self.routes_stale = true;
+            self.requests_due = true;
+        } else {
+            self.recompute_due = true;
+        }
         // Peers that are news get an LSR as soon as the new paths lead to them.
         for peer in &peers {
             self.learn(peer);
@@ -214,6 +258,7 @@ impl Routing {
         self.expire_neighbours(now);
         self.expire_link_states(now);
         self.forget_orphans();
+        self.warn_of_many();
         if self.own_changed || self.recompute_due {
             self.last_change = Some(now);
             self.view_dirty = true;
@@ -228,8 +273,34 @@ impl Routing {
         }
         self.refresh_routes();
         self.forget_unreachable(now);
+        if changed {
+            self.tell_foreign();
+        }
         self.send_requests(now);
         changed
+    }
+
+    /// Sends the own link state to every C router. They ask for it once only, and on a way that may just have broken: the
+    /// next advertisement, seconds later, would be the next occasion.
+    fn tell_foreign(&mut self) {
+        let foreign: Vec<RouterId> = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.foreign && node.reachable)
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in foreign {
+            let body = self.own_link_state();
+            self.send_to(&id, &message::router_address(&id), &body, None);
+        }
+    }
+
+    fn own_link_state(&self) -> Body {
+        Body::Lsu(LinkStateUpdate {
+            instance: Some(self.config.instance),
+            ls_seq: self.own.seq,
+            peers: self.own.peers.clone(),
+        })
     }
 
     fn expire_link_states(&mut self, now: Instant) {
@@ -299,7 +370,7 @@ impl Routing {
     /// LSR and MAR to routers that are reachable and of which something is missing.
     ///
     /// Requests get lost while routes change; they are repeated until they are answered.
-    fn send_requests(&mut self, now: Instant) {
+    pub(super) fn send_requests(&mut self, now: Instant) {
         let unanswered = |asked: Option<Instant>, patience| {
             asked.is_none_or(|at| now.saturating_duration_since(at) >= patience)
         };

@@ -25,6 +25,10 @@ pub(super) const LINK_STATE_VERSION: i64 = 1;
 /// Version of MAR and MAU.
 pub(super) const MOBILE_VERSION: i64 = 2;
 
+/// Entry of HELLO and LSU by which routers of this implementation know each other across the network; its value is an
+/// int. C routers read the entries that they know.
+pub(super) const OWN_MARK: &str = "skupper";
+
 const HEADER: u64 = 0x70;
 pub(super) const PROPERTIES: u64 = 0x73;
 pub(super) const APPLICATION_PROPERTIES: u64 = 0x74;
@@ -122,6 +126,8 @@ pub(super) fn mobile_address(id: &RouterId) -> String {
 pub(super) struct Header {
     pub(super) id: RouterId,
     pub(super) version: i64,
+    /// Written by this implementation: HELLO and LSU say so.
+    pub(super) own: bool,
 }
 
 /// HELLO.
@@ -203,6 +209,11 @@ impl Body {
 
 /// A message of this router, complete with annotations.
 pub(super) fn encode(id: &RouterId, to: &str, body: &Body) -> Bytes {
+    encode_as(id, to, body, true)
+}
+
+/// As [`encode`]; octet for octet what C routers write if it is not marked as `own`.
+pub(super) fn encode_as(id: &RouterId, to: &str, body: &Body, own: bool) -> Bytes {
     let mut writer = Writer::default();
     Annotations::default().write_next(&format!("0/{id}"), &mut writer);
     writer.section(HEADER as u8);
@@ -226,14 +237,15 @@ pub(super) fn encode(id: &RouterId, to: &str, body: &Body) -> Bytes {
     writer.string(body.opcode());
     writer.close(&application_properties);
     writer.section(AMQP_VALUE as u8);
-    encode_body(id, body, keys, &mut writer);
+    encode_body(id, body, own, keys, &mut writer);
     writer.finish()
 }
 
-fn encode_body(id: &RouterId, body: &Body, keys: Keys, writer: &mut Writer) {
+fn encode_body(id: &RouterId, body: &Body, own: bool, keys: Keys, writer: &mut Writer) {
     match body {
         Body::Hello(hello) => {
-            let map = begin_body(id, LINK_STATE_VERSION, keys, 5, writer);
+            let map = begin_body(id, LINK_STATE_VERSION, keys, 5 + usize::from(own), writer);
+            mark(own, keys, writer);
             writer.key(keys, "instance");
             writer.int(hello.instance);
             writer.key(keys, "seen");
@@ -263,7 +275,8 @@ fn encode_body(id: &RouterId, body: &Body, keys: Keys, writer: &mut Writer) {
             writer.close(&map);
         }
         Body::Lsu(update) => {
-            let map = begin_body(id, LINK_STATE_VERSION, keys, 6, writer);
+            let map = begin_body(id, LINK_STATE_VERSION, keys, 6 + usize::from(own), writer);
+            mark(own, keys, writer);
             writer.key(keys, "instance");
             writer.int(update.instance.unwrap_or_default());
             writer.key(keys, "ls_seq");
@@ -317,6 +330,13 @@ fn encode_body(id: &RouterId, body: &Body, keys: Keys, writer: &mut Writer) {
             }
             writer.close(&map);
         }
+    }
+}
+
+fn mark(own: bool, keys: Keys, writer: &mut Writer) {
+    if own {
+        writer.key(keys, OWN_MARK);
+        writer.int(1);
     }
 }
 

@@ -12,7 +12,8 @@
 //! LSR and LSU spread link states ([`link_state`]), MAR and MAU spread addresses ([`mobile`]), and every router computes
 //! the same shortest paths from the same link states ([`path`]).
 //!
-//! Own links that come and go take effect on own routes at once; everything else is collected until the next tick.
+//! Own links that come and go take effect on own routes at once. So does the first news of others between two ticks, and
+//! the loss of a link is told at once; everything else is collected until the next tick.
 
 mod annotations;
 mod decode;
@@ -51,6 +52,10 @@ use path::Topology;
 
 /// An advertisement that says no more than one flooded less than this ago is a copy.
 const FLOOD_MEMORY: Duration = Duration::from_secs(2);
+/// Link states between two ticks that take effect at once, in networks of fewer than [`FEW_ROUTERS`] routers; in larger
+/// ones it is the first only, because paths take long to compute.
+const EAGER: u32 = 32;
+const FEW_ROUTERS: usize = 100;
 
 /// The state of one router in the routing protocol.
 ///
@@ -90,6 +95,12 @@ pub struct Routing {
     /// Routers with a newer protocol; each is logged once.
     warned_version: HashSet<RouterId>,
     many_warned: bool,
+    /// Link states that may still take effect at once until the next tick.
+    eager: u32,
+    /// New paths may lead to routers that have to be asked.
+    requests_due: bool,
+    /// A loss was told at once since the last tick.
+    told_early: bool,
 }
 
 impl Routing {
@@ -121,6 +132,9 @@ impl Routing {
             warned: HashSet::new(),
             warned_version: HashSet::new(),
             many_warned: false,
+            eager: 0,
+            requests_due: false,
+            told_early: false,
             config,
         }
     }
@@ -151,6 +165,12 @@ impl Routing {
         if let Some(id) = neighbour {
             self.unbind(&id);
         }
+        if self.own_changed && !self.told_early {
+            self.told_early = true;
+            if self.maintain(now) {
+                self.send_ra(now);
+            }
+        }
     }
 
     /// A message from the control link; `message` is the whole of its octets.
@@ -173,6 +193,12 @@ impl Routing {
         self.now = now;
         self.floods
             .retain(|_, (_, at)| now.saturating_duration_since(*at) < FLOOD_MEMORY);
+        self.told_early = false;
+        self.eager = if self.nodes.len() < FEW_ROUTERS {
+            EAGER
+        } else {
+            1
+        };
         self.expire_hellos(now);
         self.send_hello_if_due(now);
         let ra_due = self.ra_is_due(now);
@@ -211,6 +237,12 @@ impl Routing {
             return Some(output);
         }
         self.refresh_routes();
+        if std::mem::take(&mut self.requests_due) {
+            self.send_requests(self.now);
+            if let Some(output) = self.output.pop_front() {
+                return Some(output);
+            }
+        }
         self.refresh_view().then_some(Output::ViewChanged)
     }
 
@@ -282,7 +314,9 @@ impl Routing {
             }
             return Ok(());
         }
-        if let (Destination::Flood, Body::Ra(ra), false) = (&destination, &body, looped) {
+        if let (Destination::Flood, Body::Ra(ra), false) = (&destination, &body, looped)
+            && self.learn(&header.id)
+        {
             self.flood(link, &header, ra, &annotations, &rest);
         }
         if self.understands(&header, &body) {

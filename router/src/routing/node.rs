@@ -31,6 +31,8 @@ pub(super) struct Node {
     /// Number of the router, see [`super::Route::index`].
     pub(super) index: u32,
     pub(super) version: Option<i64>,
+    /// It is known to be of another implementation.
+    pub(super) foreign: bool,
     /// `None`: not heard from it yet, only of it.
     pub(super) instance: Option<i64>,
     /// Control link of a confirmed neighbour.

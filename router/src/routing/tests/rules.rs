@@ -80,6 +80,11 @@ impl Bench {
         self.receive_octets(link, &octets)
     }
 
+    fn receive_from_c(&mut self, link: ControlLink, sender: &str, to: &str, body: &Body) {
+        let octets = message::encode_as(&id(sender), to, body, false);
+        self.receive_octets(link, &octets);
+    }
+
     fn receive_octets(&mut self, link: ControlLink, octets: &Bytes) -> Vec<Sent> {
         self.routing.receive(link, octets, self.now);
         self.drain()
@@ -396,13 +401,8 @@ fn newer_link_states_are_asked_for_at_once() {
         bench.receive(FIRST, "b", FLOOD, &ra(7, 1, 0)).is_empty(),
         "that one we have"
     );
-    assert!(
-        bench
-            .receive(FIRST, "b", MINE, &lsu(2, &[(ME, 1), ("c", 2)]))
-            .is_empty()
-    );
+    let sent = bench.receive(FIRST, "b", MINE, &lsu(2, &[(ME, 1), ("c", 2)]));
     assert!(bench.receive(FIRST, "b", FLOOD, &ra(7, 2, 0)).is_empty());
-    let sent = bench.tick();
     let lsr = sent
         .iter()
         .find(|(.., body)| *body == Body::Lsr)
@@ -1051,12 +1051,18 @@ fn a_second_connection_to_the_same_router_does_not_flap() {
 }
 
 #[test]
-fn a_lost_link_is_routed_around_before_the_tick_and_announced_with_it() {
+fn a_lost_link_is_routed_around_and_told_before_the_tick() {
     let mut bench = Bench::new();
     bench.neighbour(FIRST, 1, "b", &[("c", 1)]);
     bench.neighbour(SECOND, 5, "c", &[("b", 1)]);
     assert_eq!(bench.view().routers["c"].link, FIRST);
     bench.routing.link_down(FIRST, bench.now);
+    let sent = bodies(&bench.drain());
+    assert!(
+        sent.iter()
+            .any(|body| matches!(body, Body::Ra(found) if found.ls_seq == 3)),
+        "{sent:?}"
+    );
     let view = bench.view();
     assert_eq!(
         (
@@ -1067,15 +1073,65 @@ fn a_lost_link_is_routed_around_before_the_tick_and_announced_with_it() {
         (SECOND, 6, 2)
     );
     assert!(!view.routers["b"].is_neighbour);
+    // Links that come and go all the time are told once a tick.
+    for _ in 0..3 {
+        bench.link_up(FIRST, 1);
+        bench.hello(FIRST, "b");
+        bench.routing.link_down(FIRST, bench.now);
+        let sent = bodies(&bench.drain());
+        assert!(
+            !sent.iter().any(|body| matches!(body, Body::Ra(_))),
+            "{sent:?}"
+        );
+    }
     bench.hello(SECOND, "c");
-    let before = bench.view();
     let sent = bodies(&bench.tick());
     assert!(
         sent.iter()
-            .any(|body| matches!(body, Body::Ra(found) if found.ls_seq == 3)),
+            .any(|body| matches!(body, Body::Ra(found) if found.ls_seq == 4)),
         "{sent:?}"
     );
-    assert_eq!(before.routers["b"].cost, 6);
+}
+
+#[test]
+fn c_routers_are_told_of_a_lost_link_without_asking() {
+    let mut bench = Bench::new();
+    bench.neighbour(FIRST, 1, "b", &[]);
+    bench.link_up(SECOND, 1);
+    bench.receive_from_c(SECOND, "c", HELLO, &hello(7, &[ME]));
+    bench.receive_from_c(SECOND, "c", MINE, &lsu(1, &[(ME, 1)]));
+    bench.tick();
+    bench.routing.link_down(FIRST, bench.now);
+    let told: Vec<_> = bench
+        .drain()
+        .into_iter()
+        .filter(|(_, _, _, body)| matches!(body, Body::Lsu(_)))
+        .map(|(link, to, _, body)| (link, to, body))
+        .collect();
+    let Body::Lsu(update) = lsu_of(100, 4, &[("c", 1)]) else {
+        unreachable!("it was made as one")
+    };
+    let [(link, to, Body::Lsu(found))] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!((*link, to.as_str()), (SECOND, "amqp:/_topo/0/c/qdrouter"));
+    assert_eq!(found.peers, update.peers);
+}
+
+#[test]
+fn news_of_others_take_effect_at_once_but_not_without_limit() {
+    let mut bench = Bench::new();
+    bench.neighbour(FIRST, 1, "b", &[("c", 1)]);
+    let mut costs = Vec::new();
+    for step in 0..40_u32 {
+        let peers = [(ME, 1), ("c", 2 + step)];
+        bench.receive(FIRST, "b", MINE, &lsu(i64::from(step) + 2, &peers));
+        costs.push(bench.view().routers["c"].cost);
+    }
+    assert_eq!(costs[..3], [3, 4, 5]);
+    assert_eq!(costs[31..], [34; 9]);
+    bench.tick();
+    assert_eq!(bench.view().routers["c"].cost, 42);
 }
 
 #[test]
@@ -1116,19 +1172,75 @@ fn the_number_of_routers_is_bounded() {
     assert_eq!(numbers, [1, 2, 3]);
 }
 
-#[test]
-fn more_routers_than_others_support_are_warned_of_once() {
+/// A router with `count` routers of its own kind in its network, itself included.
+fn in_network_of(count: usize) -> Bench {
     let mut bench = Bench::new();
-    let names: Vec<_> = (0..150).map(|number| format!("r{number}")).collect();
+    let names: Vec<_> = (2..count).map(|number| format!("r{number}")).collect();
     let peers: Vec<_> = names.iter().map(|name| (name.as_str(), 1)).collect();
     bench.neighbour(FIRST, 1, "b", &peers);
+    assert_eq!(bench.view().routers.len() + 1, count);
+    bench
+}
+
+fn c_neighbour(bench: &mut Bench, link: ControlLink, name: &str) {
+    bench.link_up(link, 1);
+    bench.receive_from_c(link, name, HELLO, &hello(7, &[ME]));
+    bench.tick();
+}
+
+#[test]
+fn many_routers_are_warned_of_once_if_there_are_c_routers() {
+    for (count, foreign, warnings) in [(150, false, 0), (98, true, 0), (99, true, 1)] {
+        let mut bench = in_network_of(count);
+        if foreign {
+            c_neighbour(&mut bench, SECOND, "c");
+        }
+        bench.tick();
+        let events = bench.take_events();
+        let found = events.iter().filter(|event| event.contains("support 128"));
+        assert_eq!(found.count(), warnings, "{count}, {foreign}");
+    }
+}
+
+#[test]
+fn nobody_is_taken_in_beyond_the_limit_of_c_routers() {
+    let mut bench = in_network_of(127);
+    c_neighbour(&mut bench, SECOND, "c");
+    assert_eq!(bench.view().neighbours.len(), 2);
+    bench.take_events();
+    // The 129th, as a neighbour and from afar.
+    bench.link_up(THIRD, 1);
+    bench.hello(THIRD, "late");
+    let sent = bench.receive_octets(FIRST, &travelled("far", &["far", "b"], FLOOD, &ra(7, 1, 0)));
+    assert!(sent.is_empty(), "not passed on: {sent:?}");
+    bench.tick();
+    let view = bench.view();
+    assert_eq!((view.neighbours.len(), view.routers.len()), (2, 127));
     let events = bench.take_events();
-    assert_eq!(
-        events
-            .iter()
-            .filter(|event| event.contains("support 128"))
-            .count(),
-        1
-    );
-    assert_eq!(bench.view().routers.len(), 151);
+    for name in ["late", "far"] {
+        let said = format!("router {name} is ignored: the network has 128 routers already");
+        assert!(events.contains(&said), "{events:?}");
+    }
+    // As soon as there is room.
+    bench.routing.link_down(SECOND, bench.now);
+    for _ in 0..5 {
+        bench.tick();
+        bench.hello(FIRST, "b");
+    }
+    bench.hello(THIRD, "late");
+    bench.tick();
+    assert!(bench.view().neighbours.contains(&id("late")));
+}
+
+#[test]
+fn a_c_router_is_not_taken_into_a_network_beyond_its_limit() {
+    let mut bench = in_network_of(128);
+    c_neighbour(&mut bench, SECOND, "c");
+    let view = bench.view();
+    assert_eq!((view.neighbours.len(), view.routers.len()), (1, 127));
+    // One of this implementation is.
+    bench.link_up(THIRD, 1);
+    bench.hello(THIRD, "late");
+    bench.tick();
+    assert!(bench.view().neighbours.contains(&id("late")));
 }

@@ -141,10 +141,22 @@ fn samples() -> Vec<(&'static str, &'static str, &'static str, Body)> {
 fn messages_are_written_octet_for_octet_as_c_routers_write_them() {
     for (name, sender, address, body) in samples() {
         assert_eq!(
-            message::encode(&id(sender), address, &body),
+            message::encode_as(&id(sender), address, &body, false),
             recorded(name),
             "{name}"
         );
+    }
+}
+
+#[test]
+fn hello_and_link_states_tell_of_which_implementation_the_sender_is() {
+    for (name, sender, address, body) in samples() {
+        let marked = matches!(body, Body::Hello(_) | Body::Lsu(_));
+        let octets = message::encode(&id(sender), address, &body);
+        let (_, _, header, read) = decode(&octets);
+        assert_eq!((header.own, &read), (marked, &body), "{name}");
+        let (_, _, header, _) = decode(&recorded(name));
+        assert!(!header.own, "{name}");
     }
 }
 
