@@ -413,6 +413,11 @@ impl HttpState for Health {
                 Counter,
                 load(&counters.handshakes_failed),
             ),
+            (
+                "skupper_connections_refused_total",
+                Counter,
+                load(&counters.connections_refused),
+            ),
             ("qdr_amqp_service_connections", Gauge, amqp),
         ]
     }

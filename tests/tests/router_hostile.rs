@@ -30,6 +30,7 @@ use tokio::{
     net::TcpStream,
 };
 
+const FEW: u32 = 3;
 const ADDRESS: &str = "service:80";
 const AMQP: &[u8] = b"AMQP\x00\x01\x00\x00";
 const SASL: &[u8] = b"AMQP\x03\x01\x00\x00";
@@ -51,6 +52,8 @@ struct Attacked {
     routers: u16,
     /// Port of a listener for edges, secured as the link is.
     edges: u16,
+    /// Port of a listener for clients with room for [`FEW`].
+    few: u16,
     metrics: u16,
 }
 
@@ -64,11 +67,16 @@ impl Attacked {
         let (plain, clients) = listener("clients", Role::Normal);
         let (other, routers) = listener("routers", Role::InterRouter);
         let (edges, edge_port) = listener("edges", Role::Edge);
+        let (narrow, few) = listener("few", Role::Normal);
         let (http, metrics) = listener("http", Role::Normal);
         for listener in [
             plain,
             other,
             secure_listener(edges),
+            Listener {
+                max_connections: FEW,
+                ..narrow
+            },
             Listener { http: true, ..http },
         ] {
             plan.configs[1].put_listener(listener);
@@ -82,6 +90,7 @@ impl Attacked {
             clients,
             routers,
             edges: edge_port,
+            few,
             metrics,
         };
         target.unharmed().await;
@@ -115,6 +124,10 @@ impl Attacked {
 
     /// How many connections were never established.
     async fn failed(&self) -> u64 {
+        self.metric("skupper_handshakes_failed_total").await
+    }
+
+    async fn metric(&self, name: &str) -> u64 {
         let mut http = connect(self.metrics).await;
         http.write_all(b"GET /metrics HTTP/1.1\r\nHost: r1\r\nConnection: close\r\n\r\n")
             .await
@@ -125,7 +138,7 @@ impl Attacked {
             .unwrap();
         let line = text
             .lines()
-            .find_map(|line| line.strip_prefix("skupper_handshakes_failed_total "));
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.expect("it is counted").trim().parse().unwrap()
     }
 
@@ -249,6 +262,41 @@ async fn peers_that_do_not_finish_hold_a_bounded_number_of_places_for_a_bounded_
     assert!((1..=3).contains(&slow), "{slow}");
     assert_eq!(target.warnings("others waited"), 1);
     target.mesh.routers[0].until_nodes(&["r1"]).await;
+    target.unharmed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_holds_no_more_connections_than_it_may() {
+    let mut target = Attacked::new().await;
+    let opened = [
+        AMQP,
+        &frame(0, &Performative::Open(Box::new(open("greedy")))),
+    ]
+    .concat();
+    let greet = async |port: u16| {
+        let mut peer = connect(port).await;
+        let _ = peer.write_all(&opened).await;
+        let mut header = [0; 8];
+        let read = within("an answer", SOON, peer.read_exact(&mut header)).await;
+        read.ok().map(|_| peer)
+    };
+    let mut held = Vec::new();
+    for _ in 0..FEW {
+        held.push(greet(target.few).await.expect("there is room"));
+    }
+    for _ in 0..5 {
+        assert!(greet(target.few).await.is_none());
+    }
+    let refused = target.metric("skupper_connections_refused_total").await;
+    assert_eq!(refused, 5);
+    assert_eq!(target.warnings("all that maxConnections allows"), 1);
+    // Other listeners have room of their own, and who leaves makes some.
+    assert!(greet(target.clients).await.is_some());
+    held.pop();
+    eventually("there is room again", async || {
+        greet(target.few).await.map(drop).ok_or("none".to_owned())
+    })
+    .await;
     target.unharmed().await;
 }
 

@@ -34,6 +34,8 @@ pub struct Listener {
     pub require_ssl: bool,
     /// Octets
     pub max_frame_size: u32,
+    /// Open at one time; more are closed at once. An attribute of this router only
+    pub max_connections: u32,
     /// Per connection
     pub max_sessions: u32,
     /// Incoming window of sessions, in frames; `None`: as wide as fits
@@ -76,6 +78,7 @@ impl Listener {
             require_encryption: false,
             require_ssl: false,
             max_frame_size: MAX_FRAME_SIZE,
+            max_connections: MAX_CONNECTIONS,
             max_sessions: MAX_SESSIONS,
             max_session_frames: None,
             idle_timeout: IDLE_TIMEOUT,
@@ -125,6 +128,9 @@ impl Listener {
             max_frame_size: attributes
                 .number("maxFrameSize", 512, u32::MAX)?
                 .unwrap_or(default.max_frame_size),
+            max_connections: attributes
+                .number("maxConnections", 1, HIGHEST)?
+                .unwrap_or(default.max_connections),
             max_sessions: attributes
                 .number("maxSessions", 1, 65_536)?
                 .unwrap_or(default.max_sessions),
@@ -345,5 +351,7 @@ const HIGHEST: u32 = i32::MAX as u32;
 pub(super) const LOOPBACK: &str = "127.0.0.1";
 const MAX_FRAME_SIZE: u32 = 16_384;
 const MAX_SESSIONS: u32 = 32_768;
+/// Well above what a site has, and below what descriptors allow where the limit is usual.
+const MAX_CONNECTIONS: u32 = 10_000;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(16);
 const LINK_CAPACITY: u32 = 250;

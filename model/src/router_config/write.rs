@@ -218,6 +218,11 @@ pub(super) fn listener(entity: &Listener) -> Value {
             entity.max_frame_size,
             default.max_frame_size,
         )
+        .unless(
+            "maxConnections",
+            entity.max_connections,
+            default.max_connections,
+        )
         .unless("maxSessions", entity.max_sessions, default.max_sessions)
         .some("maxSessionFrames", entity.max_session_frames)
         .unless(

@@ -371,6 +371,8 @@ pub struct Counters {
     pub links: AtomicU64,
     /// Connections that ended before they were established: TLS failed, or the peer was too slow.
     pub handshakes_failed: AtomicU64,
+    /// Connections that were closed at once, because their listener had as many as it may.
+    pub connections_refused: AtomicU64,
     /// Links and messages to management that were refused for want of access.
     pub management_refused: AtomicU64,
 }

@@ -11,7 +11,7 @@ use super::{
     rows::{IntoValue as _, int},
 };
 
-pub(super) const LISTENER_ATTRIBUTES: &[&str; 24] = &[
+pub(super) const LISTENER_ATTRIBUTES: &[&str; 25] = &[
     "name",
     "identity",
     "type",
@@ -26,6 +26,7 @@ pub(super) const LISTENER_ATTRIBUTES: &[&str; 24] = &[
     "requireEncryption",
     "requireSsl",
     "maxFrameSize",
+    "maxConnections",
     "maxSessions",
     "maxSessionFrames",
     "idleTimeoutSeconds",
@@ -139,6 +140,7 @@ pub(super) fn listeners(source: &dyn Source) -> Vec<Row> {
                 Value::Bool(listener.require_encryption),
                 Value::Bool(listener.require_ssl),
                 number(listener.max_frame_size),
+                number(listener.max_connections),
                 number(listener.max_sessions),
                 listener.max_session_frames.map_or(Value::Null, number),
                 seconds(listener.idle_timeout),

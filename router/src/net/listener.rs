@@ -4,7 +4,7 @@ use std::{
     io,
     os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
     path::Path,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::Poll,
     time::{Duration, Instant},
 };
@@ -14,7 +14,10 @@ use amqp::{
     engine::{Connection, ConnectionConfig, ServerSasl},
 };
 use model::router_config::{Listener as Config, Role};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::{
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -136,6 +139,7 @@ impl Listener {
         let config = Arc::new(self.config);
         let handshakes = Arc::new(Handshakes::default());
         let complaints = Arc::new(Complaints::default());
+        let seats = Arc::new(Semaphore::new(config.max_connections as usize));
         loop {
             let accept = std::future::poll_fn(|cx| match &self.sockets {
                 Sockets::Tcp(sockets) => sockets
@@ -155,14 +159,21 @@ impl Listener {
             match accepted {
                 Ok(accepted) => {
                     // Who may connect to the Unix socket is this router's own user.
-                    let place = match &accepted {
-                        Accepted::Unix(_) => None,
-                        Accepted::Tcp(_) => tokio::select! {
-                            place = handshakes.enter() => Some(place),
-                            () = stop.cancelled() => break,
-                        },
+                    let (seat, place) = match &accepted {
+                        Accepted::Unix(_) => (None, None),
+                        Accepted::Tcp(socket) => {
+                            let Ok(seat) = seats.clone().try_acquire_owned() else {
+                                refuse(&config, socket, &shared, &complaints);
+                                continue;
+                            };
+                            tokio::select! {
+                                place = handshakes.enter() => (Some(seat), Some(place)),
+                                () = stop.cancelled() => break,
+                            }
+                        }
                     };
                     let serve = Serve {
+                        _seat: seat,
                         place,
                         complaints: complaints.clone(),
                         shared: shared.clone(),
@@ -184,11 +195,29 @@ impl Listener {
     }
 }
 
+/// Counts a connection for which the listener has no room, and says so once in a while.
+fn refuse(config: &Config, socket: &TcpStream, shared: &Shared, complaints: &Complaints) {
+    shared
+        .counters
+        .connections_refused
+        .fetch_add(1, Ordering::Relaxed);
+    let reason = format!(
+        "{} connections are open, which is all that maxConnections allows",
+        config.max_connections
+    );
+    if let Some(silent) = complaints.due(&reason) {
+        let peer = socket.peer_addr().ok();
+        warn!(target: "router::server", listener = %config.name, ?peer, %reason, silent, "connection refused");
+    }
+}
+
 struct Serve {
     shared: Arc<Shared>,
     profiles: Arc<TlsProfiles>,
     config: Arc<Config>,
     cancel: CancellationToken,
+    /// Held until the connection has ended.
+    _seat: Option<OwnedSemaphorePermit>,
     /// Held until the connection is open.
     place: Option<Place>,
     complaints: Arc<Complaints>,

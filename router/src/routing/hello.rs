@@ -207,6 +207,8 @@ impl Routing {
         node.advertised_mobile = 0;
         node.ahead_since = None;
         self.recompute_due = true;
+        // It has forgotten what was advertised to it.
+        self.flux_since = Some(self.now);
         self.forget_addresses(id);
         let event = LogEvent::Restarted { id: id.clone() };
         self.output.push_back(Output::Log(event));

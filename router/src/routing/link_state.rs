@@ -89,8 +89,12 @@ impl Routing {
         true
     }
 
+    /// Whether advertisements go out fast.
+    ///
+    /// A change between two other routers is theirs to advertise; if everyone did, each would cost the square of the
+    /// network.
     pub(super) fn in_flux(&self, now: Instant) -> bool {
-        self.last_change.is_some_and(|last| {
+        self.flux_since.is_some_and(|last| {
             now.saturating_duration_since(last) <= 2 * self.config.ra_interval_flux
         })
     }
@@ -265,6 +269,7 @@ impl Routing {
         }
         let changed = std::mem::take(&mut self.own_changed);
         if changed {
+            self.flux_since = Some(now);
             self.own.seq += 1;
             self.routes_stale = true;
         }
@@ -435,6 +440,10 @@ impl Routing {
         let now = self.now;
         for (id, node) in self.nodes.iter_mut() {
             let reachable = routes.contains_key(id);
+            if reachable && !node.reachable {
+                // It may hold what was true before it was cut off.
+                self.flux_since = Some(now);
+            }
             if reachable {
                 node.unreachable_since = None;
                 node.orphan_ticks = 0;

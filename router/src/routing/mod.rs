@@ -80,6 +80,9 @@ pub struct Routing {
     last_hello: Option<Instant>,
     last_ra: Option<Instant>,
     last_change: Option<Instant>,
+    /// When something happened that others may not know of: own links changed, a router came within reach, or one has
+    /// restarted.
+    flux_since: Option<Instant>,
     /// The last RA passed on of each run (id and instance) of a router, and when.
     floods: HashMap<(RouterId, i64), (RouterAdvertisement, Instant)>,
     local: Local,
@@ -120,6 +123,7 @@ impl Routing {
             last_hello: None,
             last_ra: None,
             last_change: None,
+            flux_since: None,
             floods: HashMap::new(),
             local: Local::default(),
             remote: Remote::default(),

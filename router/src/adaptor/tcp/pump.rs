@@ -155,10 +155,11 @@ impl Pump {
         });
     }
 
-    /// The far side is the adaptor of a C router: it needs the care of [`super::half_close`].
+    /// The far side is the adaptor of a C router: it needs the care of [`super::half_close`], and has a fixed window.
     pub(super) fn spare_far_side(&mut self) {
         if let Some(inbound) = &mut self.inbound {
             inbound.activity = Some(Activity::new());
+            inbound.granter.keep_fixed();
         }
     }
 

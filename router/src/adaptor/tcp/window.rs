@@ -77,6 +77,8 @@ pub(super) struct Granter {
     /// The fixed window of the framing; what is above it is taken from the budget.
     base: u64,
     window: u64,
+    /// The far side keeps to the fixed window whatever it is granted.
+    fixed: bool,
     /// Octets written when the last report was sent.
     reported: u64,
     /// Octets written, and the time, when a window's worth was last complete.
@@ -105,11 +107,17 @@ impl Granter {
             budget,
             base,
             window: base,
+            fixed: false,
             reported: 0,
             since: None,
             backed_up: true,
             phase: Phase::Rest(0),
         }
+    }
+
+    /// The far side is the adaptor of a C router, for which nothing is granted: it would take from the budget of others.
+    pub(super) fn keep_fixed(&mut self) {
+        self.fixed = true;
     }
 
     /// Whether it is time to report that `written` octets were written.
@@ -125,6 +133,9 @@ impl Granter {
     /// Section-number and offset of the report. `waiting` octets are still to be written.
     pub(super) fn report(&mut self, written: u64, waiting: usize, now: Instant) -> (u32, u64) {
         self.reported = written;
+        if self.fixed {
+            return (0, written);
+        }
         self.backed_up &= waiting as u64 >= LEAST / 4;
         match self.since {
             None => self.begin(written, now),

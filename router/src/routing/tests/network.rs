@@ -309,6 +309,17 @@ impl Network {
         self.wires.len()
     }
 
+    /// A link without which all are still connected.
+    pub(super) fn redundant_wire(&mut self) -> usize {
+        let redundant = (0..self.wires.len()).find(|wire| {
+            self.wires[*wire].up = false;
+            let connected = self.true_costs(0).len() + 1 == self.routers.len();
+            self.wires[*wire].up = true;
+            connected
+        });
+        redundant.expect("there is a ring")
+    }
+
     pub(super) fn name(&self, number: usize) -> &str {
         &self.names[number]
     }

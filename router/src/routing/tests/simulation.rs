@@ -187,6 +187,28 @@ fn a_quiet_network_sends_little() {
 }
 
 #[test]
+fn a_change_far_away_makes_nobody_else_advertise() {
+    let mut network = random_network(13, 40, 40);
+    network.run_until(seconds(20), Network::agrees);
+    network.run(seconds(40));
+    let quiet = network.messages_sent();
+    network.run(seconds(30));
+    let quiet = network.messages_sent() - quiet;
+    // A link beside which there is another way, so that all stay within reach of all.
+    let wire = network.redundant_wire();
+    let before = network.messages_sent();
+    network.cut(wire);
+    network.run(seconds(30));
+    let cost = (network.messages_sent() - before).saturating_sub(quiet);
+    assert!(network.agrees(), "{:?}", network.complaints());
+    // Both ends advertise three times, which crosses a link twice at most; every router asks both ends, each hop of
+    // which is a message. If all advertised it would be 40 times 3 floods.
+    let (links, routers) = (network.wires() as u64, network.count() as u64);
+    let limit = 2 * 3 * 2 * links + 2 * 2 * routers * 6;
+    assert!(cost <= limit, "{cost} messages, {limit} at most");
+}
+
+#[test]
 fn two_routers_with_one_id_are_reported() {
     let mut network = Network::chain(11, 3);
     network.run_until(seconds(8), Network::agrees);

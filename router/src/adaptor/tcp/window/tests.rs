@@ -49,6 +49,15 @@ fn a_long_fat_path_is_filled() {
 }
 
 #[test]
+fn nothing_is_granted_to_who_would_not_use_it() {
+    let (mut path, budget) = Path::new(BUDGET);
+    path.granter.keep_fixed();
+    path.run(200_000_000, 0.050, 125e6, 1e9);
+    assert_eq!(path.granter.report(path.written, 0, path.now).0, 0);
+    assert_eq!(budget.left.load(Ordering::Relaxed), BUDGET);
+}
+
+#[test]
 fn a_short_path_keeps_the_fixed_window() {
     let (mut path, budget) = Path::new(BUDGET);
     path.run(2_000_000_000, 0.000_2, 1e9, 1e9);
