@@ -10,7 +10,7 @@ readonly engine_packages=(
     podman slirp4netns uidmap fuse-overlayfs netavark aardvark-dns runc crun
     docker.io systemd dbus-user-session iptables iproute2 nftables procps util-linux
     curl openssl python3 python3-qpid-proton
-    haproxy iperf3 wrk
+    haproxy iperf3 wrk valgrind
 )
 
 readonly cargo_deny_version=0.20.2
