@@ -332,3 +332,69 @@ async fn idle_flows_outlive_the_idle_time_of_their_link() {
         b'x'
     );
 }
+
+/// Clients that do not read.
+const STUCK: usize = 8;
+/// What one of them may cost a router: a window, what is on its way to the socket, and room to breathe.
+const STUCK_MEMORY: u64 = 4_000_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_do_not_read_cost_little_memory_and_no_one_elses_time() {
+    let service = Service::new(Encapsulation::Auto).await;
+    let download = async || {
+        let (mut client, mut server) = service.pair().await;
+        let pattern = Pattern::new(1, LARGE);
+        let start = Instant::now();
+        let (sent, received) =
+            tokio::join!(pattern.send(&mut server), pattern.receive(&mut client));
+        sent.and(received).unwrap();
+        start.elapsed()
+    };
+    // The first one also brings what the routers keep for all flows.
+    within("a download", LONG, download()).await;
+    let alone = within("a download", LONG, download()).await;
+    let before: Vec<u64> = service
+        .mesh
+        .routers
+        .iter()
+        .map(e2e::TestRouter::resident_memory)
+        .collect();
+
+    let pattern = Pattern::new(2, 20_000_000);
+    let mut stuck = Vec::new();
+    for _ in 0..STUCK {
+        let (client, mut server) = service.pair().await;
+        let sending = tokio::spawn(async move {
+            pattern.send(&mut server).await?;
+            server.shutdown().await?;
+            anyhow::Ok(server)
+        });
+        stuck.push((client, sending));
+    }
+    let mut beside = Duration::ZERO;
+    for _ in 0..3 {
+        beside += within("a download beside them", LONG, download()).await / 3;
+    }
+    // A machine that has other things to do may be twice as slow at one time; a queue shared with the stuck ones would
+    // take for ever.
+    assert!(
+        beside < 3 * alone + Duration::from_secs(1),
+        "{beside:?} instead of {alone:?}"
+    );
+    for (router, before) in service.mesh.routers.iter().zip(before) {
+        let grown = router.resident_memory().saturating_sub(before);
+        assert!(
+            grown < STUCK as u64 * STUCK_MEMORY + 20_000_000,
+            "{grown} octets more"
+        );
+    }
+    assert!(stuck.iter().all(|(_, sending)| !sending.is_finished()));
+    // Nothing is lost when they read at last.
+    for (mut client, sending) in stuck {
+        within("the rest", LONG, pattern.receive_all(&mut client))
+            .await
+            .unwrap();
+        sending.await.unwrap().unwrap();
+    }
+    service.idle().await;
+}

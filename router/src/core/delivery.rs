@@ -32,7 +32,7 @@ use super::{
     inbox::Inbox,
     shared::{ConnectionId, ConnectionMessage},
 };
-use crate::adaptor::tcp::Doubt;
+use crate::adaptor::tcp::{Doubt, granted};
 
 /// One message between its source and its sink.
 pub struct Delivery {
@@ -131,6 +131,8 @@ struct State {
     /// The source waits for room.
     source_blocked: bool,
     feedback: Feedback,
+    /// The largest window that the sink has granted, in octets.
+    granted: usize,
     settled: bool,
     outstanding: Option<Outstanding>,
     doubt: Option<Box<Doubt>>,
@@ -272,6 +274,13 @@ impl Delivery {
         !state.source_blocked
     }
 
+    /// As [`Self::has_room`], for a stream with a window of its own: `limit` counts beyond what the sink has granted.
+    pub fn has_window_room(&self, limit: usize) -> bool {
+        let mut state = self.lock();
+        state.source_blocked = state.queued > limit + state.granted && !state.settled;
+        !state.source_blocked
+    }
+
     /// Takes what came back since the last call and lets the source be woken again.
     pub fn take_feedback(&self) -> Feedback {
         let mut state = self.lock();
@@ -338,6 +347,10 @@ impl Delivery {
     /// Reports a `received` state: octets written so far.
     pub fn report_received(&self, section_number: u32, section_offset: u64) {
         self.update(|state| {
+            if let Some(window) = granted(section_number) {
+                // A window that was cut may still be on its way in its old size.
+                state.granted = state.granted.max(usize::try_from(window).unwrap_or(0));
+            }
             state.feedback.received = Some((section_number, section_offset));
             state.source.notify()
         });
@@ -431,6 +444,24 @@ mod tests {
 
     fn pending(inbox: &Inbox<ConnectionMessage>) -> usize {
         inbox.close().len()
+    }
+
+    #[test]
+    fn what_the_sink_has_granted_is_room_beyond_the_limit() {
+        let delivery = Delivery::new(Annotations::default(), None, false, 4);
+        delivery.push(Bytes::from_static(&[0; 1000]));
+        assert!(!delivery.has_window_room(999));
+        assert!(delivery.has_window_room(1000));
+        // One unit is less than the smallest window.
+        delivery.report_received(1, 0);
+        delivery.push(Bytes::from_static(&[0; 200_000]));
+        assert!(delivery.has_window_room(1000));
+        delivery.push(Bytes::from_static(&[0; 100_000]));
+        assert!(!delivery.has_window_room(1000));
+        // A window that is taken back counts still: what it let through may be on its way.
+        delivery.report_received(8, 0);
+        delivery.report_received(4, 0);
+        assert!(delivery.has_window_room(1000));
     }
 
     #[test]

@@ -21,11 +21,10 @@ mod pump;
 mod reply;
 mod socket;
 mod tls;
-pub(crate) mod window;
+mod window;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub(crate) use self::listener::{bind, host_port};
 pub use self::{
     bridge::Bridge,
     connector::TcpConnector,
@@ -33,6 +32,10 @@ pub use self::{
     framing::Framing,
     listener::TcpListener,
     reply::ReplySlot,
+};
+pub(crate) use self::{
+    listener::{bind, host_port},
+    window::granted,
 };
 
 /// Counters of a listener or connector, as management shows them.

@@ -19,7 +19,7 @@ use super::framing::Framing;
 const UNIT: u64 = 64 * 1024;
 /// Bounds of granted windows: 16 MiB fill 1 Gbit/s over 130 ms.
 const LEAST: u64 = 256 * 1024;
-pub(crate) const MOST: u64 = 16 * 1024 * 1024;
+const MOST: u64 = 16 * 1024 * 1024;
 /// The first report comes early, so that the far side soon knows with whom it deals.
 const FIRST_REPORT: u64 = 64 * 1024;
 /// Octets written after which the writer reports; a quarter of the smaller fixed window suits C readers.
@@ -40,7 +40,7 @@ const WORTH: f64 = 1.2;
 static GRANTED: Budget = Budget::new(BUDGET);
 
 /// The window that a `received` state grants; none from peers with fixed windows.
-pub(super) fn granted(section_number: u32) -> Option<u64> {
+pub(crate) fn granted(section_number: u32) -> Option<u64> {
     (section_number > 0).then(|| (u64::from(section_number) * UNIT).clamp(LEAST, MOST))
 }
 

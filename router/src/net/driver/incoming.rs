@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Driver, links::Kind};
 use crate::{
-    adaptor::tcp::{bridge, window},
+    adaptor::tcp::bridge,
     core::{
         access::{self, Access},
         address::strip,
@@ -32,8 +32,9 @@ use crate::{
 const GATHER_LIMIT: usize = 256 * 1024;
 /// Octets of one message that may wait for its sink before the connection pauses.
 const QUEUE_LIMIT: usize = 256 * 1024;
-/// The same for streams that carry their own end-to-end window: a little more than the largest one.
-const WINDOWED_QUEUE_LIMIT: usize = window::MOST as usize + 1024 * 1024;
+/// The same for streams that carry their own end-to-end window, beyond what their writer has granted: a little more than
+/// the largest fixed window, so that it is never met by senders who keep to theirs.
+const WINDOWED_QUEUE_LIMIT: usize = 2560 * 1024;
 /// Octets of one message that are kept for another destination.
 const RETAIN_LIMIT: usize = 1024 * 1024;
 /// Destinations that one message is offered to.
@@ -165,9 +166,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 let mut full = false;
                 for branch in branches.iter() {
                     branch.delivery.push(frame.payload.clone());
-                    full |= !branch
-                        .delivery
-                        .has_room(queue_limit(&branch.delivery.annotations));
+                    full |= !has_room(&branch.delivery);
                     if !more {
                         branch.delivery.finish(incoming.presettled);
                     }
@@ -683,22 +682,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 .get_mut(key.0 as usize)
                 .and_then(Option::as_mut)
                 .is_some_and(|incoming| {
-                    incoming.branches().iter().any(|branch| {
-                        !branch
-                            .delivery
-                            .has_room(queue_limit(&branch.delivery.annotations))
-                    })
+                    incoming
+                        .branches()
+                        .iter()
+                        .any(|branch| !has_room(&branch.delivery))
                 })
         });
         !congested.is_empty()
     }
 }
 
-fn queue_limit(annotations: &Annotations) -> usize {
-    if annotations.has(DISABLE_Q2) {
-        WINDOWED_QUEUE_LIMIT
+/// Whether the message's sink is not too far behind.
+fn has_room(delivery: &Delivery) -> bool {
+    if delivery.annotations.has(DISABLE_Q2) {
+        delivery.has_window_room(WINDOWED_QUEUE_LIMIT)
     } else {
-        QUEUE_LIMIT
+        delivery.has_room(QUEUE_LIMIT)
     }
 }
 
