@@ -10,6 +10,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv6Addr, Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use cli_support::{Ended, SmallDisk, User, ask, ended, free_port, init_lock, pause, signal};
@@ -54,7 +55,7 @@ fn ask_until(target: &str, expected: &str) -> String {
     let started = Instant::now();
     loop {
         let reply = ask_name(target).unwrap_or_else(|error| error.to_string());
-        if reply == expected || started.elapsed() > Duration::from_secs(20) {
+        if reply == expected || started.elapsed() > Duration::from_secs(60) {
             return reply;
         }
         pause();
@@ -63,7 +64,8 @@ fn ask_until(target: &str, expected: &str) -> String {
 
 fn ask_name(target: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(target)?;
-    stream.set_read_timeout(Some(Duration::from_secs(8)))?;
+    // longer than the resolver of the router tries to find the name of the backend
+    stream.set_read_timeout(Some(Duration::from_secs(15)))?;
     stream.write_all(b"ping")?;
     let mut reply = String::new();
     stream.read_to_string(&mut reply)?;
@@ -92,7 +94,13 @@ struct Host {
     endpoint: String,
     namespaces: Vec<&'static str>,
     containers: Vec<String>,
+    /// The tests of one engine that take turns
+    _turn: Option<MutexGuard<'static, ()>>,
 }
+
+/// Tests of the engine of an ordinary user run one after the other: aardvark-dns 1.4 answers late, or not at all, while
+/// networks come and go in one user's namespace.
+static USERS_ENGINE: Mutex<()> = Mutex::new(());
 
 impl Host {
     fn podman_of_root() -> Option<Self> {
@@ -104,7 +112,11 @@ impl Host {
             Ok(name) if !name.is_empty() => User::named(&name),
             _ => User::caller(),
         };
-        Self::new(user, "podman", "SKUPPER_TEST_PODMAN_ROOTLESS")
+        // a failed test leaves nothing behind that the next one would find
+        let turn = USERS_ENGINE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut host = Self::new(user, "podman", "SKUPPER_TEST_PODMAN_ROOTLESS")?;
+        host._turn = Some(turn);
+        Some(host)
     }
 
     fn docker() -> Option<Self> {
@@ -126,6 +138,7 @@ impl Host {
             endpoint,
             namespaces: Vec::new(),
             containers: Vec::new(),
+            _turn: None,
         })
     }
 
@@ -476,7 +489,7 @@ fn interrupted_commands_on_podman_leave_all_or_nothing() {
     }
     assert!(host.pid("ti-s").is_some(), "{ended:?}");
 
-    let journal = site.join("run/journal.yaml");
+    let journal = site.join("run/journal");
     let ended = interrupt(&host, "delete -n ti", || journal.exists());
     assert!([0, 130].contains(&ended.code), "{ended:?}");
     host.ok("delete -n ti");
