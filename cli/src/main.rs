@@ -21,8 +21,10 @@ mod supervisor;
 mod ui;
 mod wording;
 
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
+use rustix::io::Errno;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Arguments, Global, Request};
@@ -87,8 +89,31 @@ fn words() -> (Vec<String>, Option<String>) {
     (words, None)
 }
 
+/// What threads, signals and timers need before a command has opened anything: where it is missing they panic
+fn check_descriptors() -> Result<(), CommandError> {
+    const PAIRS: usize = 6;
+    let pairs: std::io::Result<Vec<_>> = (0..PAIRS).map(|_| UnixStream::pair()).collect();
+    match pairs {
+        Err(error) if is_out_of_descriptors(&error) => {
+            Err(CommandError::failed(format!("could not start: {error}"))
+                .hint("raise the limit of open files (ulimit -n), 64 are enough for most commands"))
+        }
+        // Whatever else it is, those who need it say it better.
+        _ => Ok(()),
+    }
+}
+
+fn is_out_of_descriptors(error: &std::io::Error) -> bool {
+    [Errno::MFILE, Errno::NFILE]
+        .iter()
+        .any(|number| error.raw_os_error() == Some(number.raw_os_error()))
+}
+
 fn run(arguments: Arguments) -> Result<(), CommandError> {
     let Arguments { global, command } = arguments;
+    if command.is_some() {
+        check_descriptors()?;
+    }
     match command {
         None => Ok(()),
         // The router makes its own threads and must not inherit any.

@@ -548,26 +548,44 @@ fn sites_in_long_and_odd_directories_work() {
     assert_eq!(fs::read_dir(&odd).unwrap().count(), 0);
 }
 
+/// Runs a line after another one of a shell, which restricts it
+fn restricted(user: &User, by: &str, line: &str) -> Ended {
+    let plain = user.command(line.split_whitespace());
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .args(["-c", &format!("{by}; exec \"$0\" \"$@\"")])
+        .arg(plain.get_program())
+        .args(plain.get_args())
+        .env_clear()
+        .envs(
+            plain
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .current_dir(user.path("home"))
+        .stdin(Stdio::null());
+    user.run_as(&mut shell);
+    cli_support::ended(line, shell.output().unwrap())
+}
+
+#[test]
+fn too_few_descriptors_are_an_error_like_others() {
+    let user = User::new();
+    for files in 6..=24 {
+        for line in ["version", "status", "link status"] {
+            let ended = restricted(&user, &format!("ulimit -n {files}"), line);
+            assert!(!ended.stderr.contains("panicked"), "{files}: {ended:?}");
+            assert!((0..=1).contains(&ended.code), "{files}: {ended:?}");
+        }
+    }
+    restricted(&user, "ulimit -n 10", "status").fails_with(&["open files", "ulimit -n"]);
+}
+
 #[test]
 fn a_mask_that_takes_permissions_from_the_owner_does_no_harm() {
     let user = User::new();
     let masked = |line: &str| {
-        let plain = user.command(line.split_whitespace());
-        let mut shell = Command::new("/bin/sh");
-        shell
-            .args(["-c", "umask 0777; exec \"$0\" \"$@\""])
-            .arg(plain.get_program())
-            .args(plain.get_args())
-            .env_clear()
-            .envs(
-                plain
-                    .get_envs()
-                    .filter_map(|(name, value)| Some((name, value?))),
-            )
-            .current_dir(user.path("home"))
-            .stdin(Stdio::null());
-        user.run_as(&mut shell);
-        let ended = cli_support::ended(line, shell.output().unwrap());
+        let ended = restricted(&user, "umask 0777", line);
         assert_eq!(ended.code, 0, "{ended:?}");
     };
     {
