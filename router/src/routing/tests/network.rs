@@ -33,6 +33,10 @@ struct Router {
     /// Addresses announced again after a restart.
     keys: Vec<String>,
     events: Vec<String>,
+    /// How far its clock is ahead.
+    ahead: Duration,
+    /// Until then it does nothing; what arrives waits.
+    asleep: Instant,
 }
 
 struct Wire {
@@ -57,6 +61,8 @@ pub(super) struct Network {
     sent: u64,
     random: Random,
     pub(super) delay: Duration,
+    /// Links differ in delay by up to this: what travels over one overtakes what travels over another.
+    pub(super) spread: Duration,
     pub(super) loss_percent: u64,
     pub(super) limit: usize,
 }
@@ -75,6 +81,7 @@ impl Network {
             sent: 0,
             random: Random(seed),
             delay: Duration::from_millis(2),
+            spread: Duration::ZERO,
             loss_percent: 0,
             limit: 1000,
         }
@@ -115,6 +122,8 @@ impl Network {
             instance,
             keys: Vec::new(),
             events: Vec::new(),
+            ahead: Duration::ZERO,
+            asleep: self.now,
         });
         self.names.push(name.to_owned());
         self.routers.len() - 1
@@ -146,9 +155,10 @@ impl Network {
         self.wires[wire].silent = false;
         for end in self.wires[wire].ends {
             let link = ControlLink(wire as u64);
+            let now = self.clock(end);
             self.routers[end]
                 .routing
-                .link_up(link, self.wires[wire].cost, self.now);
+                .link_up(link, self.wires[wire].cost, now);
             self.drain(end);
         }
     }
@@ -158,9 +168,10 @@ impl Network {
         self.epochs[wire] += 1;
         self.wires[wire].up = false;
         for end in self.wires[wire].ends {
+            let now = self.clock(end);
             self.routers[end]
                 .routing
-                .link_down(ControlLink(wire as u64), self.now);
+                .link_down(ControlLink(wire as u64), now);
             self.drain(end);
         }
     }
@@ -178,17 +189,38 @@ impl Network {
         for wire in &wires {
             self.cut(*wire);
         }
+        let now = self.clock(number);
         let router = &mut self.routers[number];
         router.instance += 1000;
         let mut config = Config::new(id(&self.names[number]), router.instance);
         config.max_routers = self.limit;
-        router.routing = Routing::new(config, self.now);
+        router.routing = Routing::new(config, now);
         for key in router.keys.clone() {
             self.announce(number, &key);
         }
         for wire in wires {
             self.raise(wire);
         }
+    }
+
+    /// As [`Self::restart`], with another id.
+    pub(super) fn restart_as(&mut self, number: usize, name: &str) {
+        self.names[number] = name.to_owned();
+        self.restart(number);
+    }
+
+    /// The clock of a router jumps ahead, as after the sleep of its machine.
+    pub(super) fn jump(&mut self, number: usize, time: Duration) {
+        self.routers[number].ahead += time;
+    }
+
+    /// A router does nothing for a while; its connections stay.
+    pub(super) fn stall(&mut self, number: usize, time: Duration) {
+        self.routers[number].asleep = self.now + time;
+    }
+
+    fn clock(&self, number: usize) -> Instant {
+        self.now + self.routers[number].ahead
     }
 
     pub(super) fn announce(&mut self, number: usize, key: &str) {
@@ -226,8 +258,9 @@ impl Network {
             return;
         }
         let to = if ends[0] == from { ends[1] } else { ends[0] };
+        let delay = self.delay + self.spread * (wire as u32 * 5 % 8) / 7;
         self.flying.insert(
-            (self.now + self.delay, self.sent),
+            (self.now + delay, self.sent),
             (wire, to, self.epochs[wire], message),
         );
     }
@@ -249,18 +282,31 @@ impl Network {
             }
             self.now = next;
             if arrival.is_some_and(|at| at <= tick) {
-                let Some((_, (wire, to, epoch, message))) = self.flying.pop_first() else {
+                let Some(((_, order), (wire, to, epoch, message))) = self.flying.pop_first() else {
                     break;
                 };
+                let asleep = self.routers[to].asleep;
+                if asleep > self.now {
+                    self.flying
+                        .insert((asleep, order), (wire, to, epoch, message));
+                    continue;
+                }
+                let now = self.clock(to);
                 if self.epochs[wire] == epoch && !self.wires[wire].silent {
                     self.routers[to]
                         .routing
-                        .receive(ControlLink(wire as u64), &message, self.now);
+                        .receive(ControlLink(wire as u64), &message, now);
                     self.drain(to);
                 }
             } else {
+                let asleep = self.routers[number].asleep;
+                if asleep > self.now {
+                    self.routers[number].next_tick = asleep;
+                    continue;
+                }
+                let now = self.clock(number);
                 self.routers[number].next_tick += Duration::from_secs(1);
-                self.routers[number].routing.tick(self.now);
+                self.routers[number].routing.tick(now);
                 self.drain(number);
             }
         }

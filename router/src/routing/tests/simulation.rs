@@ -167,6 +167,65 @@ fn slow_links_converge() {
 }
 
 #[test]
+fn what_overtakes_on_other_links_is_put_right() {
+    let mut network = random_network(14, 16, 16);
+    network.spread = Duration::from_millis(700);
+    for number in 0..16 {
+        network.announce(number, "Mmc");
+    }
+    network.run(seconds(20));
+    for round in 0..6 {
+        let wire = network.redundant_wire();
+        network.cut(wire);
+        network.announce(round, "Mround");
+        network.run(Duration::from_millis(1300));
+        network.raise(wire);
+        network.withdraw(round, "Mround");
+    }
+    network.run_until(seconds(30), Network::agrees);
+    assert_multicast(&network, "Mmc", &(0..16).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_router_that_comes_back_with_another_id_is_another_one() {
+    let mut network = Network::ring(15, 5);
+    for number in 0..5 {
+        network.announce(number, "Mmc");
+    }
+    network.run_until(seconds(12), Network::agrees);
+    network.restart_as(2, "r002b");
+    network.run_until(seconds(15), Network::agrees);
+    assert_multicast(&network, "Mmc", &[0, 1, 2, 3, 4]);
+    // The old name takes no room for ever.
+    network.run(seconds(70));
+    assert!(network.agrees());
+    assert!(
+        network
+            .take_events(0)
+            .contains(&"router r002 is forgotten".to_owned())
+    );
+}
+
+#[test]
+fn clocks_that_jump_and_routers_that_stall_do_lasting_harm_to_nobody() {
+    let mut network = random_network(16, 10, 8);
+    network.announce(3, "Mmc");
+    network.announce(7, "Mmc");
+    network.run_until(seconds(20), Network::agrees);
+    for (number, time) in [(3, 2), (4, 60), (5, 3600), (7, 100_000)] {
+        network.jump(number, seconds(time));
+        network.run(seconds(2));
+    }
+    network.run_until(seconds(40), Network::agrees);
+    for (number, time) in [(0, 1), (1, 2), (2, 10), (7, 90)] {
+        network.stall(number, seconds(time));
+        network.run(seconds(time + 1));
+    }
+    network.run_until(seconds(40), Network::agrees);
+    assert_multicast(&network, "Mmc", &[3, 7]);
+}
+
+#[test]
 fn a_quiet_network_sends_little() {
     // Twelve routers, all linked to each other: 66 links.
     let edges: Vec<_> = (0..12)
