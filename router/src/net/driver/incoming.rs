@@ -1,9 +1,6 @@
 //! Messages that arrive: from the first frame to the choice of destinations, then slice by slice into deliveries.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use amqp::{
     Value,
@@ -15,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Driver, links::Kind};
+use super::{Driver, links::Kind, outcomes::Retained};
 use crate::{
     adaptor::tcp::bridge,
     core::{
@@ -35,10 +32,6 @@ const QUEUE_LIMIT: usize = 256 * 1024;
 /// The same for streams that carry their own end-to-end window, beyond what their writer has granted: a little more than
 /// the largest fixed window, so that it is never met by senders who keep to theirs.
 const WINDOWED_QUEUE_LIMIT: usize = 2560 * 1024;
-/// Octets of one message that are kept for another destination.
-const RETAIN_LIMIT: usize = 1024 * 1024;
-/// Destinations that one message is offered to.
-const RESEND_LIMIT: usize = 32;
 
 /// One transfer frame.
 #[derive(Debug)]
@@ -53,33 +46,15 @@ pub(super) struct Frame {
 /// A message being received, or received and not settled yet.
 #[derive(Debug)]
 pub(super) struct Incoming {
-    link: LinkId,
-    presettled: bool,
-    state: State,
+    pub(super) link: LinkId,
+    pub(super) presettled: bool,
+    pub(super) state: State,
     /// The message can be sent to another destination if this one releases it.
-    retained: Option<Box<Retained>>,
-}
-
-/// What it takes to send a message again.
-#[derive(Debug)]
-struct Retained {
-    address: String,
-    /// All that has arrived behind the annotations.
-    octets: Vec<Bytes>,
-    len: usize,
-    /// Where it was sent to, see [`Sink::counter`].
-    tried: Vec<Arc<AtomicU32>>,
-}
-
-impl Retained {
-    fn push(&mut self, octets: Bytes) {
-        self.len += octets.len();
-        self.octets.push(octets);
-    }
+    pub(super) retained: Option<Box<Retained>>,
 }
 
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
     /// Not enough received to choose a destination.
     Gathering(BytesMut),
     /// On its way to one sink, or to several (multicast).
@@ -89,10 +64,10 @@ enum State {
 }
 
 #[derive(Debug)]
-struct Branch {
-    delivery: Arc<Delivery>,
-    outcome: Option<DeliveryState>,
-    settled: bool,
+pub(super) struct Branch {
+    pub(super) delivery: Arc<Delivery>,
+    pub(super) outcome: Option<DeliveryState>,
+    pub(super) settled: bool,
 }
 
 impl Incoming {
@@ -110,7 +85,7 @@ impl Incoming {
         matches!(self.state, State::Flowing(_)).then_some(self.link)
     }
 
-    fn branches(&mut self) -> &mut [Branch] {
+    pub(super) fn branches(&mut self) -> &mut [Branch] {
         match &mut self.state {
             State::Flowing(branches) => branches,
             State::Gathering(_) | State::Refused { .. } => &mut [],
@@ -162,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 }
                 incoming
                     .retained
-                    .take_if(|retained| retained.len > RETAIN_LIMIT);
+                    .take_if(|retained| retained.is_too_large());
                 let mut full = false;
                 for branch in branches.iter() {
                     branch.delivery.push(frame.payload.clone());
@@ -356,12 +331,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             incoming.presettled,
         ) && let Some(counter) = sink.counter()
         {
-            incoming.retained = Some(Box::new(Retained {
-                address,
-                octets: vec![body.clone()],
-                len: body.len(),
-                tried: vec![counter.clone()],
-            }));
+            incoming.retained = Some(Box::new(Retained::new(address, body.clone(), counter)));
         }
         let mut branches = SmallVec::new();
         for sink in sinks {
@@ -468,197 +438,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         Ok((complete || targeted && at > 0).then_some(head))
     }
 
-    /// Answers a message that goes nowhere (or has been taken by the router itself).
-    fn refuse_message(&mut self, incoming: &mut Incoming, key: DeliveryKey, state: DeliveryState) {
-        incoming.state = State::Refused { credited: true };
-        let stranded = state == DeliveryState::Released && self.is_stranded(incoming.link);
-        if !incoming.presettled {
-            self.count_outcome(&state);
-            self.engine.disposition(key, Some(state), true);
-        }
-        if stranded {
-            // The control task gives credit when there is a consumer again.
-            self.engine.drain(incoming.link);
-        } else {
-            self.replenish(incoming.link);
-        }
-    }
-
-    /// True for a client's link to an address without any consumer.
-    fn is_stranded(&self, link: LinkId) -> bool {
-        let Some(attached) = self.link(link).filter(|attached| attached.registered) else {
-            return false;
-        };
-        let Some(address) = &attached.address else {
-            return false;
-        };
-        let key = self.shared.space.classify(address).to_string();
-        self.role() == ConnectionRole::Normal && !self.shared.table.load().has_destination(&key)
-    }
-
-    fn count_outcome(&self, state: &DeliveryState) {
-        let counters = &self.shared.counters;
-        let counter = match state {
-            DeliveryState::Accepted => &counters.accepted,
-            DeliveryState::Rejected(_) => &counters.rejected,
-            DeliveryState::Released => &counters.released,
-            DeliveryState::Modified { .. } => &counters.modified,
-            DeliveryState::Received { .. } | DeliveryState::Other(_) => return,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn replenish(&mut self, link: LinkId) {
-        if self.link(link).is_some() {
-            self.engine.add_credit(link, 1);
-        }
-    }
-
-    /// A sink of an incoming message reported something.
-    pub(super) fn feedback(&mut self, key: DeliveryKey) {
-        let Some(mut incoming) = self.incoming.get_mut(key.0 as usize).and_then(Option::take)
-        else {
-            return;
-        };
-        let link = incoming.link;
-        let single = incoming.branches().len() == 1;
-        let mut relayed = None;
-        let mut used = false;
-        for branch in incoming.branches() {
-            let feedback = branch.delivery.take_feedback();
-            if single && let Some((section_number, section_offset)) = feedback.received {
-                relayed = Some(DeliveryState::Received {
-                    section_number,
-                    section_offset,
-                });
-            }
-            used |= feedback.received.is_some();
-            if feedback.outcome.is_some() {
-                used |= feedback.outcome != Some(DeliveryState::Released);
-                branch.outcome = feedback.outcome;
-                if single {
-                    relayed = branch.outcome.clone();
-                }
-            }
-            branch.settled |= feedback.settled;
-        }
-        if used {
-            // Whoever has begun to use a message keeps it.
-            incoming.retained = None;
-        }
-        if relayed == Some(DeliveryState::Released) && self.send_again(&mut incoming, key) {
-            self.incoming[key.0 as usize] = Some(incoming);
-            return;
-        }
-        let settled = !incoming.branches().is_empty()
-            && incoming.branches().iter().all(|branch| branch.settled);
-        if settled && relayed.is_none() {
-            // The outcome of a single sink may have been relayed before; the settlement repeats it.
-            relayed = merge(incoming.branches());
-        }
-        if settled {
-            if !incoming.presettled {
-                if let Some(state) = incoming
-                    .branches()
-                    .iter()
-                    .find_map(|branch| branch.outcome.as_ref())
-                {
-                    self.count_outcome(state);
-                }
-                self.engine.disposition(key, relayed, true);
-                self.replenish(link);
-            }
-            // The rest of the message, if it is still coming, is dropped.
-            if !self.engine.is_complete(key) {
-                incoming.state = State::Refused {
-                    credited: !incoming.presettled,
-                };
-                self.incoming[key.0 as usize] = Some(incoming);
-            }
-            return;
-        }
-        if let (Some(state), false) = (relayed, incoming.presettled) {
-            self.engine.disposition(key, Some(state), false);
-        }
-        self.incoming[key.0 as usize] = Some(incoming);
-    }
-
-    /// Sends a message that its destination released to another one. False if that is not wanted, or there is none.
-    fn send_again(&mut self, incoming: &mut Incoming, key: DeliveryKey) -> bool {
-        let complete = self.engine.is_complete(key);
-        let (State::Flowing(branches), Some(retained)) =
-            (&mut incoming.state, &mut incoming.retained)
-        else {
-            return false;
-        };
-        let Some(branch) = branches.first_mut() else {
-            return false;
-        };
-        let request = Request {
-            address: &retained.address,
-            annotations: &branch.delivery.annotations,
-            arrived_on: self.handle.as_deref(),
-            complete,
-            preferred: None,
-        };
-        let choice = {
-            let table = self.shared.table.load();
-            forward::choose_again(&self.shared, &table, request, &retained.tried)
-        };
-        let Choice::One(sink) = choice else {
-            return false;
-        };
-        match sink.counter() {
-            Some(counter) if retained.tried.len() < RESEND_LIMIT => {
-                retained.tried.push(counter.clone());
-            }
-            _ => return false,
-        }
-        let delivery = Arc::new(Delivery::new(
-            branch.delivery.annotations.clone(),
-            Some(self.id),
-            incoming.presettled,
-            branch.delivery.priority,
-        ));
-        for octets in &retained.octets {
-            delivery.push(octets.clone());
-        }
-        if complete {
-            delivery.finish(incoming.presettled);
-            branch.delivery.finish(true);
-        } else {
-            branch.delivery.abort();
-        }
-        delivery.set_source(Wake::Incoming(self.inbox.clone(), key));
-        *branch = Branch {
-            delivery: delivery.clone(),
-            outcome: None,
-            settled: false,
-        };
-        forward::dispatch(&self.shared, sink, delivery);
-        true
-    }
-
-    /// The sender of an incoming message settled it before this side did.
-    pub(super) fn sender_settled(&mut self, key: DeliveryKey) {
-        let complete = self.engine.is_complete(key);
-        let Some(slot) = self.incoming.get_mut(key.0 as usize) else {
-            return;
-        };
-        if !complete && let Some(incoming) = slot {
-            // The rest still comes; nobody waits for its outcome.
-            incoming.presettled = true;
-            return;
-        }
-        if let Some(mut incoming) = slot.take() {
-            let link = incoming.link;
-            for branch in incoming.branches() {
-                branch.delivery.finish(true);
-            }
-            self.replenish(link);
-        }
-    }
-
     /// Gives up the messages being received on a link that is gone.
     pub(super) fn abort_incoming(&mut self, link: LinkId) {
         for slot in &mut self.incoming {
@@ -706,20 +485,4 @@ fn malformed() -> DeliveryState {
         "amqp:decode-error",
         "invalid message format",
     )))
-}
-
-/// Outcome of a multicast: the most telling of its copies' outcomes.
-fn merge(branches: &[Branch]) -> Option<DeliveryState> {
-    let rank = |state: &DeliveryState| match state {
-        DeliveryState::Rejected(_) => 4,
-        DeliveryState::Accepted => 3,
-        DeliveryState::Modified { .. } => 2,
-        DeliveryState::Released => 1,
-        DeliveryState::Received { .. } | DeliveryState::Other(_) => 0,
-    };
-    branches
-        .iter()
-        .filter_map(|branch| branch.outcome.as_ref())
-        .max_by_key(|state| rank(state))
-        .cloned()
 }

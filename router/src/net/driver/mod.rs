@@ -9,6 +9,7 @@ mod attach;
 mod incoming;
 mod links;
 mod open;
+mod outcomes;
 mod outgoing;
 mod reminder;
 mod socket;

@@ -1,0 +1,275 @@
+//! What becomes of messages that have arrived: another destination, an outcome, a settlement.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use amqp::{
+    engine::{DeliveryKey, LinkId},
+    performative::DeliveryState,
+};
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    Driver,
+    incoming::{Branch, Incoming, State},
+};
+use crate::core::{
+    delivery::{Delivery, Wake},
+    forward::{self, Choice, Request},
+    shared::ConnectionRole,
+};
+
+/// Octets of one message that are kept for another destination.
+const RETAIN_LIMIT: usize = 1024 * 1024;
+/// Destinations that one message is offered to.
+const RESEND_LIMIT: usize = 32;
+
+/// What it takes to send a message again.
+#[derive(Debug)]
+pub(super) struct Retained {
+    address: String,
+    /// All that has arrived behind the annotations.
+    octets: Vec<Bytes>,
+    len: usize,
+    /// Where it was sent to, see [`forward::Sink::counter`].
+    tried: Vec<Arc<AtomicU32>>,
+}
+
+impl Retained {
+    /// A message whose first octets were sent to the destination with this counter.
+    pub(super) fn new(address: String, octets: Bytes, counter: &Arc<AtomicU32>) -> Self {
+        Self {
+            address,
+            len: octets.len(),
+            octets: vec![octets],
+            tried: vec![counter.clone()],
+        }
+    }
+
+    /// It is no longer worth the memory.
+    pub(super) fn is_too_large(&self) -> bool {
+        self.len > RETAIN_LIMIT
+    }
+
+    pub(super) fn push(&mut self, octets: Bytes) {
+        self.len += octets.len();
+        self.octets.push(octets);
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    /// Answers a message that goes nowhere (or has been taken by the router itself).
+    pub(super) fn refuse_message(
+        &mut self,
+        incoming: &mut Incoming,
+        key: DeliveryKey,
+        state: DeliveryState,
+    ) {
+        incoming.state = State::Refused { credited: true };
+        let stranded = state == DeliveryState::Released && self.is_stranded(incoming.link);
+        if !incoming.presettled {
+            self.count_outcome(&state);
+            self.engine.disposition(key, Some(state), true);
+        }
+        if stranded {
+            // The control task gives credit when there is a consumer again.
+            self.engine.drain(incoming.link);
+        } else {
+            self.replenish(incoming.link);
+        }
+    }
+
+    /// True for a client's link to an address without any consumer.
+    fn is_stranded(&self, link: LinkId) -> bool {
+        let Some(attached) = self.link(link).filter(|attached| attached.registered) else {
+            return false;
+        };
+        let Some(address) = &attached.address else {
+            return false;
+        };
+        let key = self.shared.space.classify(address).to_string();
+        self.role() == ConnectionRole::Normal && !self.shared.table.load().has_destination(&key)
+    }
+
+    fn count_outcome(&self, state: &DeliveryState) {
+        let counters = &self.shared.counters;
+        let counter = match state {
+            DeliveryState::Accepted => &counters.accepted,
+            DeliveryState::Rejected(_) => &counters.rejected,
+            DeliveryState::Released => &counters.released,
+            DeliveryState::Modified { .. } => &counters.modified,
+            DeliveryState::Received { .. } | DeliveryState::Other(_) => return,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn replenish(&mut self, link: LinkId) {
+        if self.link(link).is_some() {
+            self.engine.add_credit(link, 1);
+        }
+    }
+
+    /// A sink of an incoming message reported something.
+    pub(super) fn feedback(&mut self, key: DeliveryKey) {
+        let Some(mut incoming) = self.incoming.get_mut(key.0 as usize).and_then(Option::take)
+        else {
+            return;
+        };
+        let link = incoming.link;
+        let single = incoming.branches().len() == 1;
+        let mut relayed = None;
+        let mut used = false;
+        for branch in incoming.branches() {
+            let feedback = branch.delivery.take_feedback();
+            if single && let Some((section_number, section_offset)) = feedback.received {
+                relayed = Some(DeliveryState::Received {
+                    section_number,
+                    section_offset,
+                });
+            }
+            used |= feedback.received.is_some();
+            if feedback.outcome.is_some() {
+                used |= feedback.outcome != Some(DeliveryState::Released);
+                branch.outcome = feedback.outcome;
+                if single {
+                    relayed = branch.outcome.clone();
+                }
+            }
+            branch.settled |= feedback.settled;
+        }
+        if used {
+            // Whoever has begun to use a message keeps it.
+            incoming.retained = None;
+        }
+        if relayed == Some(DeliveryState::Released) && self.send_again(&mut incoming, key) {
+            self.incoming[key.0 as usize] = Some(incoming);
+            return;
+        }
+        let settled = !incoming.branches().is_empty()
+            && incoming.branches().iter().all(|branch| branch.settled);
+        if settled && relayed.is_none() {
+            // The outcome of a single sink may have been relayed before; the settlement repeats it.
+            relayed = merge(incoming.branches());
+        }
+        if settled {
+            if !incoming.presettled {
+                if let Some(state) = incoming
+                    .branches()
+                    .iter()
+                    .find_map(|branch| branch.outcome.as_ref())
+                {
+                    self.count_outcome(state);
+                }
+                self.engine.disposition(key, relayed, true);
+                self.replenish(link);
+            }
+            // The rest of the message, if it is still coming, is dropped.
+            if !self.engine.is_complete(key) {
+                incoming.state = State::Refused {
+                    credited: !incoming.presettled,
+                };
+                self.incoming[key.0 as usize] = Some(incoming);
+            }
+            return;
+        }
+        if let (Some(state), false) = (relayed, incoming.presettled) {
+            self.engine.disposition(key, Some(state), false);
+        }
+        self.incoming[key.0 as usize] = Some(incoming);
+    }
+
+    /// Sends a message that its destination released to another one. False if that is not wanted, or there is none.
+    fn send_again(&mut self, incoming: &mut Incoming, key: DeliveryKey) -> bool {
+        let complete = self.engine.is_complete(key);
+        let (State::Flowing(branches), Some(retained)) =
+            (&mut incoming.state, &mut incoming.retained)
+        else {
+            return false;
+        };
+        let Some(branch) = branches.first_mut() else {
+            return false;
+        };
+        let request = Request {
+            address: &retained.address,
+            annotations: &branch.delivery.annotations,
+            arrived_on: self.handle.as_deref(),
+            complete,
+            preferred: None,
+        };
+        let choice = {
+            let table = self.shared.table.load();
+            forward::choose_again(&self.shared, &table, request, &retained.tried)
+        };
+        let Choice::One(sink) = choice else {
+            return false;
+        };
+        match sink.counter() {
+            Some(counter) if retained.tried.len() < RESEND_LIMIT => {
+                retained.tried.push(counter.clone());
+            }
+            _ => return false,
+        }
+        let delivery = Arc::new(Delivery::new(
+            branch.delivery.annotations.clone(),
+            Some(self.id),
+            incoming.presettled,
+            branch.delivery.priority,
+        ));
+        for octets in &retained.octets {
+            delivery.push(octets.clone());
+        }
+        if complete {
+            delivery.finish(incoming.presettled);
+            branch.delivery.finish(true);
+        } else {
+            branch.delivery.abort();
+        }
+        delivery.set_source(Wake::Incoming(self.inbox.clone(), key));
+        *branch = Branch {
+            delivery: delivery.clone(),
+            outcome: None,
+            settled: false,
+        };
+        forward::dispatch(&self.shared, sink, delivery);
+        true
+    }
+
+    /// The sender of an incoming message settled it before this side did.
+    pub(super) fn sender_settled(&mut self, key: DeliveryKey) {
+        let complete = self.engine.is_complete(key);
+        let Some(slot) = self.incoming.get_mut(key.0 as usize) else {
+            return;
+        };
+        if !complete && let Some(incoming) = slot {
+            // The rest still comes; nobody waits for its outcome.
+            incoming.presettled = true;
+            return;
+        }
+        if let Some(mut incoming) = slot.take() {
+            let link = incoming.link;
+            for branch in incoming.branches() {
+                branch.delivery.finish(true);
+            }
+            self.replenish(link);
+        }
+    }
+}
+
+/// Outcome of a multicast: the most telling of its copies' outcomes.
+fn merge(branches: &[Branch]) -> Option<DeliveryState> {
+    let rank = |state: &DeliveryState| match state {
+        DeliveryState::Rejected(_) => 4,
+        DeliveryState::Accepted => 3,
+        DeliveryState::Modified { .. } => 2,
+        DeliveryState::Released => 1,
+        DeliveryState::Received { .. } | DeliveryState::Other(_) => 0,
+    };
+    branches
+        .iter()
+        .filter_map(|branch| branch.outcome.as_ref())
+        .max_by_key(|state| rank(state))
+        .cloned()
+}
