@@ -1,7 +1,7 @@
 //! Routers that are killed or hang, wires that break in silence, crowds of clients, and no file descriptors left.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-use std::time::Duration;
+use std::{env, io::Read as _, net::Ipv4Addr, process::Stdio, time::Duration};
 
 use e2e::{
     Backend, Pattern, Plan, Relay, SOON, TestRouter, eventually, free_port,
@@ -11,16 +11,21 @@ use e2e::{
     within,
 };
 use model::router_config::Role;
-use rustix::process::Signal;
+use rustix::process::{Resource, Signal, getrlimit, setrlimit};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    process::Command,
     sync::oneshot,
-    task::{JoinHandle, JoinSet},
+    task::{JoinHandle, JoinSet, spawn_blocking},
 };
 
 const ADDRESS: &str = "service:80";
 const BESIDE: &str = "beside:80";
+/// The port of [`server_of_a_crowd`], in its environment.
+const SERVE: &str = "SKUPPER_TEST_CROWD_PORT";
+/// For ten thousand clients, on a machine that has other things to do.
+const CROWD: Duration = Duration::from_secs(180);
 
 /// A service at one router and its port at another.
 fn serve(plan: &mut Plan, address: &str, at: usize, from: usize) -> (u16, Echo) {
@@ -184,29 +189,81 @@ async fn a_broken_wire_ends_its_flows_and_is_dialled_again() {
     works(port).await;
 }
 
+/// Not a test by itself: the server of a crowd, a process of its own because no process may have a descriptor for each
+/// client and for each server.
+#[tokio::test]
+async fn server_of_a_crowd() {
+    let Ok(port) = env::var(SERVE) else { return };
+    let _echo = Backend::on(port.parse().unwrap()).echo();
+    // Until the other end of the pipe is closed, whatever becomes of the test.
+    let waiting = spawn_blocking(|| std::io::stdin().read(&mut [0]));
+    let _ = waiting.await;
+}
+
+/// How many clients this process can have, of as many as there should be.
+fn clients(wanted: u64) -> u64 {
+    /// What the harness and the tests beside this one need.
+    const OTHERS: u64 = 2000;
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
+    limit
+        .current
+        .map_or(wanted, |most| wanted.min(most.saturating_sub(OTHERS)))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_thousand_clients_at_once_are_all_served() {
-    const CLIENTS: usize = 3000;
+async fn ten_thousand_clients_at_once_are_all_served() {
+    let clients = clients(10_000);
+    let server_port = free_port();
+    let mut server = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "server_of_a_crowd"])
+        .env(SERVE, server_port.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    connect(server_port).await;
     let mut plan = Plan::routers(2).secured().chain();
-    let (port, _echo) = serve(&mut plan, ADDRESS, 1, 0);
+    let (listener, port) = tcp_listener(ADDRESS, ADDRESS);
+    plan.configs[0].put_tcp_listener(listener);
+    plan.configs[1].put_tcp_connector(tcp_connector(ADDRESS, ADDRESS, server_port));
+    let (beside, _echo) = serve(&mut plan, BESIDE, 1, 0);
     let mesh = plan.start().await;
-    let steady = Steady::through(port).await;
-    let mut clients = JoinSet::new();
-    for seed in 0..CLIENTS {
-        clients.spawn(round_trip(port, Pattern::new(seed, 20_000)));
+    works(port).await;
+    let steady = Steady::through(beside).await;
+    let mut crowd = JoinSet::new();
+    for seed in 0..clients {
+        crowd.spawn(async move {
+            let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+            let pattern = Pattern::new(usize::try_from(seed)?, 2000);
+            let (mut from, mut to) = client.split();
+            let (sent, received) = tokio::join!(pattern.send(&mut to), pattern.receive(&mut from));
+            sent?;
+            received?;
+            anyhow::Ok(client)
+        });
     }
-    let served = within("all clients", 4 * SOON, clients.join_all()).await;
-    for result in served {
-        result.unwrap();
-    }
-    steady.unharmed().await;
+    // None leaves before the last one is served.
+    let served = within("all clients", CROWD, crowd.join_all()).await;
+    let served: Vec<TcpStream> = served.into_iter().map(Result::unwrap).collect();
+    drop(served);
     for router in &mesh.routers {
         router
-            .until("all flows are over", "connection", |found| {
-                found.iter().all(|row| rows::text(row, "protocol") != "tcp")
+            .until("all flows but one are over", "connection", |found| {
+                let flows = found
+                    .iter()
+                    .filter(|row| rows::text(row, "protocol") == "tcp");
+                flows.count() <= 1
             })
             .await;
     }
+    steady.unharmed().await;
+    drop(server.stdin.take());
+    within("the server ends", SOON, server.wait())
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
