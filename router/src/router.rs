@@ -266,15 +266,15 @@ async fn edit(change: Change, live: &mut Live, shared: &Shared, log: &logging::L
 
 /// Withdraws addresses and waits for flows to end.
 async fn drain(shared: &Shared, applied: &Applied) {
-    info!(target: "router", flows = shared.flows.len(), "draining");
+    info!(target: "router", flows = shared.tasks.len(), "draining");
     applied.stop_accepting();
     shared.tell(ControlMessage::Drain);
-    shared.flows.close();
-    if tokio::time::timeout(DRAIN, shared.flows.wait())
+    shared.tasks.close();
+    if tokio::time::timeout(DRAIN, shared.tasks.wait())
         .await
         .is_err()
     {
-        warn!(target: "router", flows = shared.flows.len(), "flows that did not end in time are broken off");
+        warn!(target: "router", flows = shared.tasks.len(), "flows that did not end in time are broken off");
     }
 }
 

@@ -3,6 +3,8 @@
 
 #[path = "../fuzz/src/drive.rs"]
 mod drive;
+#[path = "../fuzz/src/requests.rs"]
+mod requests;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -27,7 +29,17 @@ fn streams_corpus() {
     replay("streams", drive::streams);
 }
 
+#[test]
+fn management_corpus() {
+    replay("management", requests::management);
+}
+
 proptest! {
+    #[test]
+    fn random_requests(data in vec(any::<u8>(), 0..600)) {
+        requests::management(&data);
+    }
+
     #[test]
     fn random_control_messages(data in vec(any::<u8>(), 0..2000)) {
         drive::control(&data);

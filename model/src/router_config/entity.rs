@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 
 use super::{
     AddressEntity, AddressMatch, ConfigError, Connector, EntityKind, Listener, LogEntity,
-    RouterConfig, SslProfile, TcpConnector, TcpListener, attributes::Attributes, value::Word as _,
-    write,
+    ProxyProfile, RouterConfig, SslProfile, TcpConnector, TcpListener, attributes::Attributes,
+    value::Word as _, write,
 };
 
 /// One entity of a kind that may come and go while a router runs
@@ -13,6 +13,8 @@ use super::{
 pub enum Entity {
     /// `sslProfile`
     SslProfile(SslProfile),
+    /// `proxyProfile`
+    ProxyProfile(ProxyProfile),
     /// `listener`
     Listener(Box<Listener>),
     /// `connector`
@@ -76,6 +78,7 @@ impl Entity {
     pub fn attributes(&self) -> Map<String, Value> {
         let attributes = match self {
             Self::SslProfile(entity) => write::ssl_profile(entity),
+            Self::ProxyProfile(entity) => write::proxy_profile(entity),
             Self::Listener(entity) => write::listener(entity),
             Self::Connector(entity) => write::connector(entity),
             Self::Address(entity) => write::address(entity),
@@ -94,6 +97,7 @@ impl Entity {
         let (kind, name) = match self {
             Self::Address(entity) => return EntityKey::Address(entity.matches.clone()),
             Self::SslProfile(entity) => (EntityKind::SslProfile, &entity.name),
+            Self::ProxyProfile(entity) => (EntityKind::ProxyProfile, &entity.name),
             Self::Listener(entity) => (EntityKind::Listener, &entity.name),
             Self::Connector(entity) => (EntityKind::Connector, &entity.name),
             Self::TcpListener(entity) => (EntityKind::TcpListener, &entity.name),
@@ -109,6 +113,7 @@ impl Entity {
     ) -> Result<Self, ConfigError> {
         Ok(match kind {
             EntityKind::SslProfile => Self::SslProfile(SslProfile::read(attributes)?),
+            EntityKind::ProxyProfile => Self::ProxyProfile(ProxyProfile::read(attributes)?),
             EntityKind::Listener => Self::Listener(Box::new(Listener::read(attributes)?)),
             EntityKind::Connector => Self::Connector(Box::new(Connector::read(attributes)?)),
             EntityKind::Address => Self::Address(AddressEntity::read(attributes)?),
@@ -137,6 +142,9 @@ impl RouterConfig {
         };
         Some(match kind {
             EntityKind::SslProfile => Entity::SslProfile(self.ssl_profiles.get(name)?.clone()),
+            EntityKind::ProxyProfile => {
+                Entity::ProxyProfile(self.proxy_profiles.get(name)?.clone())
+            }
             EntityKind::Listener => Entity::Listener(Box::new(self.listeners.get(name)?.clone())),
             EntityKind::Connector => {
                 Entity::Connector(Box::new(self.connectors.get(name)?.clone()))
@@ -157,6 +165,10 @@ impl RouterConfig {
         match entity {
             Entity::SslProfile(entity) => self
                 .ssl_profiles
+                .insert(entity.name.clone(), entity)
+                .is_none(),
+            Entity::ProxyProfile(entity) => self
+                .proxy_profiles
                 .insert(entity.name.clone(), entity)
                 .is_none(),
             Entity::Listener(entity) => self
@@ -194,6 +206,9 @@ impl RouterConfig {
         match kind {
             EntityKind::SslProfile => {
                 self.ssl_profiles.remove(name);
+            }
+            EntityKind::ProxyProfile => {
+                self.proxy_profiles.remove(name);
             }
             EntityKind::Listener => {
                 self.listeners.remove(name);

@@ -3,8 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{
-    ConfigError, Entity, EntityKind, Mode, Parsed, ProxyProfile, RouterConfig, RouterEntity,
-    SiteEntity,
+    ConfigError, Entity, EntityKind, Mode, Parsed, RouterConfig, RouterEntity, SiteEntity,
     attributes::{Attributes, camel_case},
 };
 
@@ -32,11 +31,6 @@ pub(super) fn parse(text: &str) -> Result<Parsed, ConfigError> {
             "router" => router
                 .replace(RouterEntity::read(&mut attributes)?)
                 .is_none(),
-            "proxyProfile" => {
-                let entity = ProxyProfile::read(&mut attributes)?;
-                let name = entity.name.clone();
-                config.proxy_profiles.insert(name, entity).is_none()
-            }
             "site" => config
                 .site
                 .replace(SiteEntity::read(&mut attributes)?)

@@ -161,6 +161,8 @@ words! {
     EntityKind {
         /// `sslProfile`
         SslProfile = "sslProfile",
+        /// `proxyProfile`
+        ProxyProfile = "proxyProfile",
         /// `listener`
         Listener = "listener",
         /// `connector`

@@ -188,7 +188,7 @@ pub(super) fn ssl_profile(entity: &SslProfile) -> Value {
         .into()
 }
 
-fn proxy_profile(entity: &ProxyProfile) -> Value {
+pub(super) fn proxy_profile(entity: &ProxyProfile) -> Value {
     Writer::default()
         .always("name", entity.name.as_str())
         .always("host", entity.host.as_str())

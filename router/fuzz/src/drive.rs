@@ -157,10 +157,10 @@ fn answer(script: &mut Script<'_>) -> BytesMut {
 }
 
 /// Takes decisions out of fuzz input.
-struct Script<'a>(&'a [u8]);
+pub(crate) struct Script<'a>(pub(crate) &'a [u8]);
 
 impl Script<'_> {
-    fn octet(&mut self) -> u8 {
+    pub(crate) fn octet(&mut self) -> u8 {
         let Some((first, rest)) = self.0.split_first() else {
             return 0;
         };
@@ -168,12 +168,12 @@ impl Script<'_> {
         *first
     }
 
-    fn below(&mut self, limit: u8) -> u8 {
+    pub(crate) fn below(&mut self, limit: u8) -> u8 {
         self.octet() % limit
     }
 
     /// Mostly small, now and then anything.
-    fn number(&mut self) -> i64 {
+    pub(crate) fn number(&mut self) -> i64 {
         match self.octet() {
             255 => i64::MAX,
             254 => i64::MIN,
@@ -183,18 +183,18 @@ impl Script<'_> {
         }
     }
 
-    fn octets(&mut self) -> Bytes {
+    pub(crate) fn octets(&mut self) -> Bytes {
         let len = usize::from(self.octet()).min(self.0.len());
         let (octets, rest) = self.0.split_at(len);
         self.0 = rest;
         Bytes::copy_from_slice(octets)
     }
 
-    fn text(&mut self) -> String {
+    pub(crate) fn text(&mut self) -> String {
         String::from_utf8_lossy(&self.octets()).into_owned()
     }
 
-    fn pick(&mut self, of: &'static [&'static str]) -> &'static str {
+    pub(crate) fn pick(&mut self, of: &'static [&'static str]) -> &'static str {
         of[usize::from(self.octet()) % of.len()]
     }
 

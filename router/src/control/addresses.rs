@@ -23,7 +23,7 @@ use crate::{
         annotations::Annotations,
         delivery::Delivery,
         shared::{Command, ConnectionHandle, ConnectionId, ConnectionRole, Via},
-        table::{Address, Consumer, ConsumerTarget, Table},
+        table::{Address, AddressCounts, Consumer, ConsumerTarget, Table},
     },
     routing::{RemoteAddress, RouteView},
 };
@@ -40,6 +40,7 @@ pub(super) struct Entry {
     pub(super) proxies: Proxies,
     transit: HashMap<u64, Arc<AtomicU32>>,
     turn: Arc<AtomicUsize>,
+    counts: Arc<AddressCounts>,
 }
 
 /// Edge router: what has been asked of the uplink for an address.
@@ -56,6 +57,13 @@ pub(super) struct Proxies {
 struct Announced {
     /// Edge mesh in which all its consumers are.
     mesh: Option<String>,
+}
+
+/// What an address keeps from one table to the next.
+struct Lasting {
+    transit: HashMap<u64, Arc<AtomicU32>>,
+    turn: Arc<AtomicUsize>,
+    counts: Arc<AddressCounts>,
 }
 
 #[derive(Debug)]
@@ -310,13 +318,12 @@ impl Control {
             refresh_transit(entry, &neighbours);
         }
         for (key, entry) in &self.addresses {
-            let address = self.address(
-                key,
-                entry.consumers.clone(),
-                entry.transit.clone(),
-                entry.turn.clone(),
-                &routes,
-            );
+            let lasting = Lasting {
+                transit: entry.transit.clone(),
+                turn: entry.turn.clone(),
+                counts: entry.counts.clone(),
+            };
+            let address = self.address(key, entry.consumers.clone(), lasting, &routes);
             addresses.insert(key.clone(), Arc::new(address));
         }
         for key in routes.addresses.keys() {
@@ -335,10 +342,14 @@ impl Control {
                     )
                 })
                 .collect();
-            let turn = old.map(|old| old.turn.clone()).unwrap_or_default();
+            let lasting = Lasting {
+                transit,
+                turn: old.map(|old| old.turn.clone()).unwrap_or_default(),
+                counts: old.map(|old| old.counts.clone()).unwrap_or_default(),
+            };
             addresses.insert(
                 key.clone(),
-                Arc::new(self.address(key, Vec::new(), transit, turn, &routes)),
+                Arc::new(self.address(key, Vec::new(), lasting, &routes)),
             );
         }
         drop(previous);
@@ -354,8 +365,7 @@ impl Control {
         &self,
         key: &Arc<str>,
         consumers: Vec<Arc<Consumer>>,
-        transit: HashMap<u64, Arc<AtomicU32>>,
-        turn: Arc<AtomicUsize>,
+        lasting: Lasting,
         routes: &RouteView,
     ) -> Address {
         let treatment = self
@@ -370,8 +380,9 @@ impl Control {
             key: key.clone(),
             treatment,
             consumers,
-            transit,
-            turn,
+            transit: lasting.transit,
+            turn: lasting.turn,
+            counts: lasting.counts,
         }
     }
 

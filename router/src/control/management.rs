@@ -13,17 +13,19 @@ use tracing::{debug, info};
 
 use super::Control;
 use crate::{
-    adaptor::tcp::{TcpConnector, TcpListener},
+    adaptor::tcp::{TcpConnector, TcpListener, host_port},
     core::{
         access::{self, Access},
         annotations::Annotations,
         delivery::Delivery,
+        flows::{Flow, FlowPeer},
         forward::{self, Choice, Request},
+        links::{BLOCKED_AFTER, LinkRecord},
         shared::{Command, ConnectionId, ConnectionRole},
     },
     management::{
         self, AddressRow, Changed, ConnectionRow, Handled, LinkRow, LogCounts, LogLine, NodeRow,
-        RouterRow, Source, TcpConnectorRow, TcpListenerRow,
+        PolicyCounts, RouterRow, Source, TcpConnectorRow, TcpListenerRow,
     },
     routing::Treatment,
 };
@@ -119,9 +121,79 @@ impl Control {
         }
     }
 
+    /// Links on which this router has wanted credit for long.
+    pub(super) fn links_blocked(&self) -> u32 {
+        let now = self.shared.uptime();
+        let blocked = self
+            .connections
+            .iter()
+            .flat_map(|connection| connection.links.all())
+            .filter(|link| u64::from(link.counts.without_credit(now)) > BLOCKED_AFTER.as_secs())
+            .count();
+        u32::try_from(blocked).unwrap_or(u32::MAX)
+    }
+
     fn is_duplicate(&self) -> bool {
         self.duplicate
             .is_some_and(|at| at.elapsed() < DUPLICATE_SHOWN)
+    }
+}
+
+fn link_row(connection: ConnectionId, link: &LinkRecord, now: u32) -> LinkRow {
+    let counts = &link.counts;
+    let total = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    let gauge = |counter: &std::sync::atomic::AtomicU32| counter.load(Ordering::Relaxed);
+    LinkRow {
+        identity: link.id.to_string(),
+        link_name: link.name.clone(),
+        link_type: link.link_type.as_str().to_owned(),
+        link_dir: if link.incoming { "in" } else { "out" }.to_owned(),
+        owning_addr: link.address.clone(),
+        capacity: link.capacity,
+        undelivered_count: gauge(&counts.undelivered).into(),
+        unsettled_count: gauge(&counts.unsettled).into(),
+        delivery_count: total(&counts.deliveries),
+        connection_id: connection.0.to_string(),
+        admin_status: "enabled".to_owned(),
+        oper_status: "up".to_owned(),
+        presettled_count: total(&counts.presettled),
+        dropped_presettled_count: total(&counts.dropped_presettled),
+        accepted_count: total(&counts.accepted),
+        rejected_count: total(&counts.rejected),
+        released_count: total(&counts.released),
+        modified_count: total(&counts.modified),
+        deliveries_delayed_1_sec: total(&counts.delayed_1_sec),
+        deliveries_delayed_10_sec: total(&counts.delayed_10_sec),
+        priority: link.priority.into(),
+        credit_available: gauge(&counts.credit),
+        zero_credit_seconds: counts.without_credit(now),
+        ..LinkRow::default()
+    }
+}
+
+/// A TCP flow as a connection. Its one delivery begins with it.
+fn flow_row(id: u64, flow: &Flow) -> ConnectionRow {
+    let (host, dir) = match &flow.peer {
+        FlowPeer::Client(peer) => (peer.to_string(), "in"),
+        FlowPeer::Server(connector) => (host_port(&connector.host, connector.port), "out"),
+    };
+    ConnectionRow {
+        identity: id.to_string(),
+        host,
+        role: ConnectionRole::Normal.as_str().to_owned(),
+        protocol: "tcp".to_owned(),
+        dir: dir.to_owned(),
+        container: "TcpAdaptor".to_owned(),
+        is_encrypted: flow.encrypted,
+        ssl: flow.encrypted,
+        properties: BTreeMap::from([("qd.adaptor".to_owned(), Value::from("tcp"))]),
+        opened: true,
+        active: true,
+        admin_status: "enabled".to_owned(),
+        oper_status: "up".to_owned(),
+        uptime_seconds: seconds(flow.opened),
+        last_dlv_seconds: Some(seconds(flow.opened)),
+        ..ConnectionRow::default()
     }
 }
 
@@ -154,10 +226,18 @@ fn distribution(treatment: Treatment) -> &'static str {
 
 /// Resident memory of this process in octets.
 pub fn resident_memory() -> Option<u64> {
+    memory("VmRSS:")
+}
+
+/// Virtual memory of this process in octets.
+pub fn virtual_memory() -> Option<u64> {
+    memory("VmSize:")
+}
+
+/// One of the kernel's figures about this process in octets.
+fn memory(label: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(label))?;
     line.trim()
         .strip_suffix(" kB")?
         .trim()
@@ -174,6 +254,7 @@ impl Source for Control {
         let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         let tcp = self.shared.flows.len() as u64;
         let amqp = self.connections.iter().count() as u64;
+        let clients = load(&counters.amqp_clients);
         RouterRow {
             id: router.id.clone(),
             mode: router.mode.to_string(),
@@ -194,11 +275,17 @@ impl Source for Control {
             deliveries_ingress: load(&counters.ingress),
             deliveries_egress: load(&counters.egress),
             deliveries_transit: load(&counters.transit),
+            deliveries_delayed_1_sec: load(&counters.delayed_1_sec),
+            deliveries_delayed_10_sec: load(&counters.delayed_10_sec),
+            links_blocked: self.links_blocked(),
             uptime_seconds: seconds(self.started),
+            memory_usage: virtual_memory(),
             resident_memory_usage: resident_memory(),
             worker_threads: int(self.shared.workers.len()),
             connection_counters: BTreeMap::from([
-                ("amqp".to_owned(), amqp),
+                ("amqp".to_owned(), clients),
+                ("http1".to_owned(), 0),
+                ("http2".to_owned(), 0),
                 ("tcp".to_owned(), tcp),
             ]),
             host_name: Some(
@@ -212,6 +299,8 @@ impl Source for Control {
             ra_interval_seconds: int(router.ra_interval.as_secs()),
             ra_interval_flux_seconds: int(router.ra_interval_flux.as_secs()),
             remote_ls_max_age_seconds: int(router.remote_ls_max_age.as_secs()),
+            unreachable_holdoff_seconds: int(router.unreachable_holdoff.as_secs()),
+            timestamps_in_utc: true,
             default_distribution: router.default_distribution.to_string(),
             data_connection_count: router
                 .data_connection_count
@@ -221,43 +310,49 @@ impl Source for Control {
     }
 
     fn connections(&self) -> Vec<ConnectionRow> {
-        self.connections
-            .iter()
-            .map(|connection| {
-                let facts = &connection.facts;
-                ConnectionRow {
-                    identity: connection.id.0.to_string(),
-                    host: facts.host.clone(),
-                    role: connection.role.as_str().to_owned(),
-                    protocol: "amqp".to_owned(),
-                    dir: if connection.outgoing { "out" } else { "in" }.to_owned(),
-                    container: connection.container.clone(),
-                    sasl: (!facts.sasl.is_empty()).then(|| facts.sasl.clone()),
-                    is_authenticated: !matches!(facts.sasl.as_str(), "" | "ANONYMOUS"),
-                    user: facts.user.clone(),
-                    is_encrypted: facts.tls.is_some(),
-                    ssl_proto: facts.tls.as_ref().map(|(protocol, _)| protocol.clone()),
-                    ssl_cipher: facts.tls.as_ref().map(|(_, cipher)| cipher.clone()),
-                    properties: facts
-                        .properties
-                        .iter()
-                        .map(|(key, value)| (key.clone(), Value::from(value.as_str())))
-                        .collect(),
-                    ssl: facts.tls.is_some(),
-                    opened: true,
-                    active: connection.role != ConnectionRole::Edge
-                        || !self.shared.space.edge
-                        || self.uplinks.active() == Some(connection.id),
-                    admin_status: "enabled".to_owned(),
-                    oper_status: "up".to_owned(),
-                    uptime_seconds: facts.opened.map_or(0, seconds),
-                    mesh_id: connection.mesh.load().as_deref().cloned(),
-                    group_correlation_id: facts.group.clone(),
-                    octets_in: connection.octets_in.load(Ordering::Relaxed),
-                    octets_out: connection.octets_out.load(Ordering::Relaxed),
-                    ..ConnectionRow::default()
-                }
-            })
+        let now = self.shared.uptime();
+        let flows = self.shared.flows.all();
+        let amqp = self.connections.iter().map(|connection| {
+            let facts = &connection.facts;
+            ConnectionRow {
+                identity: connection.id.0.to_string(),
+                host: facts.host.clone(),
+                role: connection.role.as_str().to_owned(),
+                protocol: "amqp".to_owned(),
+                dir: if connection.outgoing { "out" } else { "in" }.to_owned(),
+                container: connection.container.clone(),
+                sasl: (!facts.sasl.is_empty()).then(|| facts.sasl.clone()),
+                // As C routers: SASL was completed, whatever it proves.
+                is_authenticated: !facts.sasl.is_empty(),
+                user: facts.user.clone(),
+                is_encrypted: facts.tls.is_some(),
+                ssl_proto: facts.tls.as_ref().map(|(protocol, _)| protocol.clone()),
+                ssl_cipher: facts.tls.as_ref().map(|(_, cipher)| cipher.clone()),
+                properties: facts
+                    .properties
+                    .iter()
+                    .map(|(key, value)| (key.clone(), Value::from(value.as_str())))
+                    .collect(),
+                ssl: facts.tls.is_some(),
+                opened: true,
+                active: connection.role != ConnectionRole::Edge
+                    || !self.shared.space.edge
+                    || self.uplinks.active() == Some(connection.id),
+                admin_status: "enabled".to_owned(),
+                oper_status: "up".to_owned(),
+                uptime_seconds: facts.opened.map_or(0, seconds),
+                last_dlv_seconds: match connection.last_delivery.load(Ordering::Relaxed) {
+                    0 => None,
+                    at => Some(now.saturating_sub(at - 1)),
+                },
+                mesh_id: connection.mesh.load().as_deref().cloned(),
+                group_correlation_id: facts.group.clone(),
+                octets_in: connection.octets_in.load(Ordering::Relaxed),
+                octets_out: connection.octets_out.load(Ordering::Relaxed),
+                ..ConnectionRow::default()
+            }
+        });
+        amqp.chain(flows.iter().map(|(id, flow)| flow_row(*id, flow)))
             .collect()
     }
 
@@ -314,7 +409,13 @@ impl Source for Control {
                     remote_host_routers: remote
                         .map(|remote| remote.routers.iter().map(ToString::to_string).collect())
                         .unwrap_or_default(),
-                    priority: -1,
+                    deliveries_ingress: address.counts.ingress.load(Ordering::Relaxed),
+                    deliveries_egress: address.counts.egress.load(Ordering::Relaxed),
+                    deliveries_transit: address.counts.transit.load(Ordering::Relaxed),
+                    priority: self
+                        .configured
+                        .priority(address.key.get(1..).unwrap_or_default())
+                        .map_or(-1, i32::from),
                     watch: self
                         .addresses
                         .get(&address.key)
@@ -336,12 +437,16 @@ impl Source for Control {
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
                         .clone();
+                    let configured = self.config.tcp_listeners.get(&listener.name);
                     TcpListenerRow {
                         name: listener.name.clone(),
                         address: listener.address.to_string(),
                         host: listener.host.clone(),
                         port: listener.port.to_string(),
                         site_id: listener.site_id.clone(),
+                        ssl_profile: configured.and_then(|entity| entity.ssl_profile.clone()),
+                        authenticate_peer: configured
+                            .is_some_and(|entity| entity.authenticate_peer),
                         encapsulation: encapsulation(listener.encapsulation),
                         bytes_in: counters.octets_in.load(Ordering::Relaxed),
                         bytes_out: counters.octets_out.load(Ordering::Relaxed),
@@ -367,18 +472,21 @@ impl Source for Control {
                 .values()
                 .map(|connector| {
                     let counters = &connector.counters;
+                    let configured = self.config.tcp_connectors.get(&connector.name);
                     TcpConnectorRow {
                         name: connector.name.clone(),
                         address: connector.address.to_string(),
                         host: connector.host.clone(),
                         port: connector.port.to_string(),
-                        encapsulation: encapsulation(Encapsulation::Auto),
+                        site_id: configured.and_then(|entity| entity.site_id.clone()),
+                        ssl_profile: configured.and_then(|entity| entity.ssl_profile.clone()),
+                        verify_hostname: configured.is_none_or(|entity| entity.verify_hostname),
+                        encapsulation: encapsulation(connector.encapsulation),
                         bytes_in: counters.octets_in.load(Ordering::Relaxed),
                         bytes_out: counters.octets_out.load(Ordering::Relaxed),
                         // C routers count their internal dispatcher.
                         connections_opened: counters.opened.load(Ordering::Relaxed) + 1,
                         connections_closed: counters.closed.load(Ordering::Relaxed),
-                        ..TcpConnectorRow::default()
                     }
                 })
                 .collect()
@@ -386,29 +494,25 @@ impl Source for Control {
     }
 
     fn links(&self) -> Vec<LinkRow> {
-        // Links live with the drivers; the control task knows only those with addresses.
-        let consumers = self
-            .consumer_keys
-            .iter()
-            .map(|((connection, link), key)| (connection, link, key, "out"));
-        let producers = self
-            .producer_keys
-            .iter()
-            .map(|((connection, link), key)| (connection, link, key, "in"));
-        consumers
-            .chain(producers)
-            .map(|(connection, link, key, direction)| LinkRow {
-                identity: format!("{}.{}", connection.0, link.0),
-                link_type: "endpoint".to_owned(),
-                link_dir: direction.to_owned(),
-                owning_addr: Some(key.to_string()),
-                capacity: crate::core::shared::LINK_CAPACITY,
-                connection_id: connection.0.to_string(),
-                admin_status: "enabled".to_owned(),
-                oper_status: "up".to_owned(),
-                ..LinkRow::default()
-            })
-            .collect()
+        let now = self.shared.uptime();
+        let rows = self.connections.iter().flat_map(|connection| {
+            let links = connection.links.all();
+            let id = connection.id;
+            links.into_iter().map(move |link| link_row(id, &link, now))
+        });
+        rows.collect()
+    }
+
+    fn policy(&self) -> PolicyCounts {
+        let counters = &self.shared.counters;
+        let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let denied = load(&counters.connections_refused);
+        PolicyCounts {
+            connections_processed: load(&counters.amqp_opened) + denied,
+            connections_denied: denied,
+            connections_current: load(&counters.amqp_connections),
+            links_denied: load(&counters.management_refused),
+        }
     }
 
     fn config(&self) -> Arc<RouterConfig> {

@@ -7,7 +7,7 @@
 mod addresses;
 mod connections;
 mod management;
-pub use self::management::{AdaptorMaps, Adaptors, resident_memory};
+pub use self::management::{AdaptorMaps, Adaptors, resident_memory, virtual_memory};
 mod uplink;
 
 use std::{

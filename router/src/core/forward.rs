@@ -18,7 +18,7 @@ use super::{
     delivery::{Delivery, Outstanding},
     local::LocalTarget,
     shared::{ConnectionHandle, ConnectionId, ConnectionRole, LINK_CAPACITY, Shared, Via},
-    table::{Address, Consumer, ConsumerTarget, Neighbour, Table},
+    table::{Address, AddressCounts, Consumer, ConsumerTarget, Neighbour, Table},
 };
 use crate::{
     adaptor::tcp::{Bridge, Doubt, ReplySlot, TcpConnector},
@@ -55,11 +55,14 @@ pub enum Sink {
         destination: Option<Destination>,
         /// To be raised if the message is released.
         doubt: Option<Box<Doubt>>,
+        /// Where the message is counted; none if its address is not shown.
+        counted: Option<Counted>,
     },
     /// A TCP server behind a tcpConnector.
     Tcp {
         connector: Arc<TcpConnector>,
         open: Arc<AtomicU32>,
+        counted: Option<Counted>,
     },
     /// A waiting TCP flow.
     Reply(Arc<ReplySlot>),
@@ -87,6 +90,28 @@ impl Sink {
             *doubt = Some(Box::new(raised));
         }
         self
+    }
+}
+
+/// The counters of an address, and where a message came from.
+#[derive(Clone, Debug)]
+pub struct Counted {
+    counts: Arc<AddressCounts>,
+    /// It entered the network here.
+    ingress: bool,
+}
+
+impl Counted {
+    fn dispatched(&self, to_router: bool) {
+        if self.ingress {
+            self.counts.ingress.fetch_add(1, Ordering::Relaxed);
+        }
+        let left = if to_router {
+            &self.counts.transit
+        } else {
+            &self.counts.egress
+        };
+        left.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -143,7 +168,7 @@ pub fn choose_again(
         AddressKey::Local(name) => match shared.local.find(name) {
             Some(LocalTarget::Reply(slot)) => Choice::One(Sink::Reply(slot)),
             Some(LocalTarget::Link(connection, link)) => {
-                Choice::One(chooser.link_sink(&connection, link, None))
+                Choice::One(chooser.link_sink(&connection, link, None, None))
             }
             None => chooser.mobile(&format!("L{name}")),
         },
@@ -173,6 +198,7 @@ pub fn dispatch(shared: &Arc<Shared>, sink: Sink, delivery: Arc<Delivery>) {
             via,
             open,
             doubt,
+            counted,
             ..
         } => {
             if let Some(doubt) = doubt {
@@ -190,11 +216,27 @@ pub fn dispatch(shared: &Arc<Shared>, sink: Sink, delivery: Arc<Delivery>) {
                 _ => &shared.counters.ingress,
             };
             counter.fetch_add(1, Ordering::Relaxed);
+            if let Some(counted) = counted {
+                counted.dispatched(matches!(
+                    connection.role,
+                    ConnectionRole::InterRouter | ConnectionRole::InterRouterData
+                ));
+            }
             connection.deliver(via, delivery);
         }
-        Sink::Tcp { connector, open } => {
+        Sink::Tcp {
+            connector,
+            open,
+            counted,
+        } => {
             delivery.count_at(Outstanding::new(&open));
+            if delivery.arrived_on.is_none() {
+                shared.counters.ingress.fetch_add(1, Ordering::Relaxed);
+            }
             shared.counters.egress.fetch_add(1, Ordering::Relaxed);
+            if let Some(counted) = counted {
+                counted.dispatched(false);
+            }
             connector.open(shared, delivery);
         }
         Sink::Reply(slot) => slot.offer(delivery),
@@ -308,7 +350,7 @@ impl Chooser<'_> {
             let eligible: SmallVec<[&Arc<Consumer>; 8]> = self.eligible(address).collect();
             if !eligible.is_empty() {
                 let turn = address.turn.fetch_add(1, Ordering::Relaxed);
-                return Some(self.consumer_sink(eligible[turn % eligible.len()]));
+                return Some(self.consumer_sink(eligible[turn % eligible.len()], local));
             }
         }
         // Routers come sorted by cost; among the cheapest ones turns are taken, then dearer ones are tried.
@@ -353,7 +395,7 @@ impl Chooser<'_> {
                 if open == 0 {
                     // Idle consumers take turns.
                     address.turn.store(start + index + 1, Ordering::Relaxed);
-                    return Some(self.consumer_sink(consumer));
+                    return Some(self.consumer_sink(consumer, local));
                 }
             }
         }
@@ -366,7 +408,7 @@ impl Chooser<'_> {
             );
         }
         match best?.2 {
-            BestOf::Consumer(consumer) => Some(self.consumer_sink(consumer)),
+            BestOf::Consumer(consumer) => Some(self.consumer_sink(consumer, local)),
             BestOf::Router(router) => self.router(router.as_str(), local),
         }
     }
@@ -375,7 +417,7 @@ impl Chooser<'_> {
         let mut sinks: Vec<Sink> = local
             .map(|address| {
                 self.eligible(address)
-                    .map(|consumer| self.consumer_sink(consumer))
+                    .map(|consumer| self.consumer_sink(consumer, Some(address)))
                     .collect()
             })
             .unwrap_or_default();
@@ -399,6 +441,7 @@ impl Chooser<'_> {
                     open: None,
                     destination: None,
                     doubt: None,
+                    counted: self.counted(local),
                 });
             }
         }
@@ -422,6 +465,7 @@ impl Chooser<'_> {
             open,
             destination: Some(Destination::Router(id.clone())),
             doubt: None,
+            counted: self.counted(address),
         })
     }
 
@@ -449,14 +493,27 @@ impl Chooser<'_> {
             .map_or(connection, |pool| self.stream_connection(pool))
     }
 
-    fn consumer_sink(&self, consumer: &Arc<Consumer>) -> Sink {
+    /// Where a message for this address is counted.
+    fn counted(&self, address: Option<&Arc<Address>>) -> Option<Counted> {
+        let counts = address?.counts.clone();
+        let ingress = self.request.arrived_on.is_none_or(|connection| {
+            !matches!(
+                connection.role,
+                ConnectionRole::InterRouter | ConnectionRole::InterRouterData
+            )
+        });
+        Some(Counted { counts, ingress })
+    }
+
+    fn consumer_sink(&self, consumer: &Arc<Consumer>, address: Option<&Arc<Address>>) -> Sink {
         match &consumer.target {
             ConsumerTarget::Link(connection, link) => {
-                self.link_sink(connection, *link, Some(&consumer.open))
+                self.link_sink(connection, *link, Some(&consumer.open), address)
             }
             ConsumerTarget::Tcp(connector) => Sink::Tcp {
                 connector: connector.clone(),
                 open: consumer.open.clone(),
+                counted: self.counted(address),
             },
         }
     }
@@ -466,6 +523,7 @@ impl Chooser<'_> {
         connection: &Arc<ConnectionHandle>,
         link: LinkId,
         open: Option<&Arc<AtomicU32>>,
+        address: Option<&Arc<Address>>,
     ) -> Sink {
         let (connection, via) =
             if !self.request.complete && connection.role.is_edge() && connection.streaming {
@@ -479,6 +537,7 @@ impl Chooser<'_> {
             open: open.cloned(),
             destination: open.map(|_| Destination::Link(connection.id, link)),
             doubt: None,
+            counted: self.counted(address),
         }
     }
 
@@ -504,6 +563,7 @@ impl Chooser<'_> {
             open: None,
             destination: Some(Destination::Uplink(uplink.id)),
             doubt: None,
+            counted: None,
         })
     }
 }

@@ -5,8 +5,9 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
+    time::Instant,
 };
 
 use amqp::{
@@ -19,8 +20,8 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    access::Access, address::AddressSpace, delivery::Delivery, inbox::Inbox, local::LocalAddresses,
-    table::Table,
+    access::Access, address::AddressSpace, delivery::Delivery, flows::Flows, inbox::Inbox,
+    links::Links, local::LocalAddresses, table::Table,
 };
 use crate::{
     adaptor::tcp::Findings,
@@ -151,6 +152,10 @@ pub struct ConnectionHandle {
     pub octets_in: AtomicU64,
     /// See `octets_in`.
     pub octets_out: AtomicU64,
+    /// Second of the router's life in which the last message began to arrive or to leave, plus one; 0: none did.
+    pub last_delivery: AtomicU32,
+    /// Its links, as management shows them.
+    pub links: Links,
 }
 
 /// Facts of a connection that only management shows.
@@ -175,7 +180,7 @@ pub struct ConnectionFacts {
     /// Correlates data connections with their control connection.
     pub group: Option<String>,
     /// When both Opens were exchanged.
-    pub opened: Option<std::time::Instant>,
+    pub opened: Option<Instant>,
 }
 
 impl ConnectionHandle {
@@ -330,13 +335,17 @@ pub struct Shared {
     pub workers: Vec<WorkerHandle>,
     /// Counters of the whole router.
     pub counters: Counters,
-    /// Flows of TCP adaptors now running.
-    pub flows: TaskTracker,
+    /// Tasks of TCP adaptors now running: flows, and translations between framings.
+    pub tasks: TaskTracker,
+    /// TCP flows now open.
+    pub flows: Arc<Flows>,
     /// What was complained of lately.
     pub(crate) complaints: Complaints,
     /// Framing of consumers, as openers found it out.
     pub framings: Arc<Findings>,
+    started: Instant,
     next_connection: AtomicU64,
+    next_link: AtomicU64,
     next_tag: AtomicU64,
     next_worker: AtomicUsize,
     next_flow: AtomicU64,
@@ -365,8 +374,16 @@ pub struct Counters {
     pub presettled: AtomicU64,
     /// Pre-settled deliveries thrown away for newer ones.
     pub dropped_presettled: AtomicU64,
+    /// Messages other than streams that had their outcome after one to ten seconds.
+    pub delayed_1_sec: AtomicU64,
+    /// The same after more than ten seconds.
+    pub delayed_10_sec: AtomicU64,
+    /// AMQP connections that were opened so far.
+    pub amqp_opened: AtomicU64,
     /// AMQP connections now open.
     pub amqp_connections: AtomicU64,
+    /// Of these, the ones that are no connections between routers.
+    pub amqp_clients: AtomicU64,
     /// Links now attached.
     pub links: AtomicU64,
     /// Connections that ended before they were established: TLS failed, or the peer was too slow.
@@ -378,6 +395,23 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// Counts an AMQP connection after both Opens.
+    pub fn connection_opened(&self, role: ConnectionRole) {
+        self.amqp_opened.fetch_add(1, Ordering::Relaxed);
+        self.amqp_connections.fetch_add(1, Ordering::Relaxed);
+        if role == ConnectionRole::Normal {
+            self.amqp_clients.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Its end.
+    pub fn connection_ended(&self, role: ConnectionRole) {
+        self.amqp_connections.fetch_sub(1, Ordering::Relaxed);
+        if role == ConnectionRole::Normal {
+            self.amqp_clients.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     /// Counts a connection that was not established.
     pub fn handshake_failed(&self) {
         self.handshakes_failed.fetch_add(1, Ordering::Relaxed);
@@ -403,12 +437,15 @@ impl Shared {
             table_changed: watch::Sender::new(0),
             local: LocalAddresses::default(),
             control: Inbox::new(CONTROL_INBOX),
+            flows: Arc::new(Flows::new(workers.len())),
             workers,
             counters: Counters::default(),
-            flows: TaskTracker::new(),
+            tasks: TaskTracker::new(),
             complaints: Complaints::default(),
             framings: Arc::default(),
+            started: Instant::now(),
             next_connection: AtomicU64::new(1),
+            next_link: AtomicU64::new(1),
             next_tag: AtomicU64::new(1),
             next_worker: AtomicUsize::new(0),
             next_flow: AtomicU64::new(1),
@@ -420,6 +457,16 @@ impl Shared {
     /// Number for a new connection.
     pub fn connection_id(&self) -> ConnectionId {
         ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Number for a new link, unique for the life of the router.
+    pub fn link_id(&self) -> u64 {
+        self.next_link.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Seconds since the router started.
+    pub fn uptime(&self) -> u32 {
+        u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX)
     }
 
     /// Delivery tag, unique per router: a little-endian counter as C routers use.
@@ -483,6 +530,8 @@ pub(crate) mod tests {
             mesh: ArcSwapOption::empty(),
             octets_in: AtomicU64::new(0),
             octets_out: AtomicU64::new(0),
+            last_delivery: AtomicU32::new(0),
+            links: Links::default(),
         }
     }
 

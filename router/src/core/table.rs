@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -77,6 +77,19 @@ pub struct Address {
     pub transit: HashMap<u64, Arc<AtomicU32>>,
     /// Turn of the round robin; shared by all snapshots of the address.
     pub turn: Arc<AtomicUsize>,
+    /// For management; shared by all snapshots of the address.
+    pub counts: Arc<AddressCounts>,
+}
+
+/// Messages of one address so far.
+#[derive(Debug, Default)]
+pub struct AddressCounts {
+    /// From clients, edges and adaptors of this router.
+    pub ingress: AtomicU64,
+    /// To consumers on this router and its edges.
+    pub egress: AtomicU64,
+    /// To other interior routers.
+    pub transit: AtomicU64,
 }
 
 /// Something on this router that takes messages of an address.

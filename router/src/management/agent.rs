@@ -222,6 +222,11 @@ fn update_connection(
     let (_, mut row) = find(&[entity], request, source)?;
     let identity = attribute(&row, "identity").and_then(Value::as_str);
     let identity = identity.unwrap_or_default().to_owned();
+    if attribute(&row, "protocol").and_then(Value::as_str) == Some("tcp") {
+        return Err(Refusal::BadRequest(
+            "Only AMQP connections can be changed".to_owned(),
+        ));
+    }
     let mut close = false;
     for (name, value) in change::attributes(request)? {
         match (name.as_str(), value.as_str()) {

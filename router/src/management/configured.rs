@@ -76,6 +76,32 @@ pub(super) const SSL_PROFILE_ATTRIBUTES: &[&str; 10] = &[
     "oldestValidOrdinal",
 ];
 
+/// Passwords are not among them.
+pub(super) const PROXY_PROFILE_ATTRIBUTES: &[&str; 6] =
+    &["name", "identity", "type", "host", "port", "username"];
+
+/// The network as a tenant sees it: neither attribute can be configured here.
+pub(super) const NETWORK_ATTRIBUTES: &[&str; 5] =
+    &["name", "identity", "type", "networkId", "tenantId"];
+
+pub(super) const POLICY_ATTRIBUTES: &[&str; 15] = &[
+    "name",
+    "identity",
+    "type",
+    "maxConnections",
+    "maxMessageSize",
+    "enableVhostPolicy",
+    "enableVhostNamePatterns",
+    "policyDir",
+    "defaultVhost",
+    "connectionsProcessed",
+    "connectionsDenied",
+    "connectionsCurrent",
+    "linksDenied",
+    "maxMessageSizeDenied",
+    "totalDenials",
+];
+
 pub(super) const ADDRESS_ATTRIBUTES: &[&str; 7] = &[
     "name",
     "identity",
@@ -229,6 +255,66 @@ pub(super) fn ssl_profiles(source: &dyn Source) -> Vec<Row> {
         )
     });
     rows.collect()
+}
+
+pub(super) fn proxy_profiles(source: &dyn Source) -> Vec<Row> {
+    let config = source.config();
+    let rows = config.proxy_profiles.values().map(|profile| {
+        row(
+            PROXY_PROFILE_ATTRIBUTES,
+            [
+                text(&profile.name),
+                text(&format!("proxyProfile/{}", profile.name)),
+                text("io.skupper.router.proxyProfile"),
+                text(&profile.host),
+                text(&profile.port),
+                optional(profile.username.as_ref()),
+            ],
+        )
+    });
+    rows.collect()
+}
+
+/// There is always one.
+pub(super) fn network(_: &dyn Source) -> Vec<Row> {
+    vec![row(
+        NETWORK_ATTRIBUTES,
+        [
+            text("network/0"),
+            text("network/0"),
+            text("io.skupper.router.network"),
+            Value::Null,
+            Value::Null,
+        ],
+    )]
+}
+
+/// There is always one, though nothing of it can be configured: it says that connections are not limited by policy, and
+/// how many there are and were refused.
+pub(super) fn policy(source: &dyn Source) -> Vec<Row> {
+    let counts = source.policy();
+    vec![row(
+        POLICY_ATTRIBUTES,
+        [
+            text("policy/0"),
+            text("policy/0"),
+            text("io.skupper.router.policy"),
+            Value::Int(65_535),
+            Value::Int(0),
+            Value::Bool(false),
+            Value::Bool(false),
+            text(""),
+            text(""),
+            int(counts.connections_processed),
+            int(counts.connections_denied),
+            int(counts.connections_current),
+            int(counts.links_denied),
+            Value::Int(0),
+            int(counts
+                .connections_denied
+                .saturating_add(counts.links_denied)),
+        ],
+    )]
 }
 
 pub(super) fn addresses(source: &dyn Source) -> Vec<Row> {

@@ -152,6 +152,17 @@ pub(super) static TYPES: &[EntityType] = &[
         configured::SSL_PROFILE_ATTRIBUTES,
         configured::ssl_profiles
     ),
+    configured!(
+        "proxyProfile",
+        configured::PROXY_PROFILE_ATTRIBUTES,
+        configured::proxy_profiles
+    ),
+    configured!(
+        "network",
+        configured::NETWORK_ATTRIBUTES,
+        configured::network
+    ),
+    configured!("policy", configured::POLICY_ATTRIBUTES, configured::policy),
     EntityType {
         name: "io.skupper.router.router.config.address",
         agent: Agent::Core,
@@ -171,10 +182,7 @@ pub(super) static TYPES: &[EntityType] = &[
     empty!("httpListener", Configuration, "address" "host" "port" "backlog" "siteId" "sslProfile" "authenticatePeer" "protocolVersion" "aggregation" "eventChannel" "operStatus"),
     empty!("httpConnector", Configuration, "address" "host" "port" "siteId" "sslProfile" "protocolVersion" "aggregation" "eventChannel" "verifyHostname" "hostOverride"),
     empty!("listenerAddress", Configuration, "address" "value" "listener" "connectionsOpened"),
-    empty!("proxyProfile", Configuration, "host" "port"),
-    empty!("network", Configuration, "networkId" "tenantId"),
     empty!("allocator", Configuration, "typeName" "typeSize" "transferBatchSize" "localFreeListMax" "globalFreeListMax" "totalAllocFromHeap" "totalFreeToHeap" "heldByThreads" "batchesRebalancedToThreads" "batchesRebalancedToGlobal"),
-    empty!("policy", Configuration, "maxConnections" "enableVhostPolicy" "defaultVhost" "policyDir" "maxMessageSize"),
     empty!("vhost", Configuration, "hostname" "maxConnections"),
     empty!("vhostStats", Configuration, "connectionsApproved" "connectionsDenied" "connectionsCurrent"),
 ];

@@ -31,6 +31,19 @@ pub use self::{
 
 pub use crate::logging::{LogCounts, LogLine};
 
+/// Counters of the row of the policy.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PolicyCounts {
+    /// Connections that were opened or refused since the router started.
+    pub connections_processed: u64,
+    /// Connections that were refused.
+    pub connections_denied: u64,
+    /// Connections now open.
+    pub connections_current: u64,
+    /// Links that were refused for want of access.
+    pub links_denied: u64,
+}
+
 /// Where the rows come from.
 pub trait Source {
     /// The router itself.
@@ -47,6 +60,8 @@ pub trait Source {
     fn tcp_connectors(&self) -> Vec<TcpConnectorRow>;
     /// Links of all connections.
     fn links(&self) -> Vec<LinkRow>;
+    /// What the row of the policy counts.
+    fn policy(&self) -> PolicyCounts;
     /// Configuration in force: listeners, connectors, profiles, addresses, logs, site.
     fn config(&self) -> Arc<RouterConfig>;
     /// Recent log lines, oldest first.

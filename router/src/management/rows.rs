@@ -185,6 +185,22 @@ row! {
     default_distribution "defaultDistribution": String,
     /// `auto` or a number.
     data_connection_count "dataConnectionCount": String,
+    /// Configured time.
+    unreachable_holdoff_seconds "unreachableHoldoffSeconds": i32,
+    /// Never set.
+    debug_dump_file "debugDumpFile": Option<String>,
+    /// Never set.
+    sasl_config_dir "saslConfigDir": Option<String>,
+    /// Never set.
+    sasl_config_name "saslConfigName": Option<String>,
+    /// Logs of this implementation have their times in UTC.
+    timestamps_in_utc "timestampsInUTC": bool,
+    /// Never set.
+    timestamp_format "timestampFormat": Option<String>,
+    /// Always 0.
+    deliveries_ingress_inter_network "deliveriesIngressInterNetwork": u64,
+    /// Always 0.
+    deliveries_egress_inter_network "deliveriesEgressInterNetwork": u64,
 }
 
 row! {

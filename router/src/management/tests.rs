@@ -107,6 +107,15 @@ impl Source for Router {
         }]
     }
 
+    fn policy(&self) -> PolicyCounts {
+        PolicyCounts {
+            connections_processed: 9,
+            connections_denied: 2,
+            connections_current: 3,
+            links_denied: 1,
+        }
+    }
+
     fn config(&self) -> Arc<RouterConfig> {
         Arc::new(RouterConfig::parse(CONFIG).unwrap().config)
     }

@@ -4,7 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, atomic::AtomicU32},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use amqp::performative::DeliveryState;
@@ -25,6 +25,7 @@ use crate::{
     core::{
         annotations::{Annotations, DISABLE_Q2, STREAMING},
         delivery::{Delivery, End, Wake},
+        flows::{Flow, FlowPeer},
         forward::{self, Choice, Request},
         shared::{ConnectionId, Shared},
     },
@@ -95,7 +96,7 @@ impl TcpConnector {
             return;
         };
         let flow = serve(shared.clone(), self.clone(), forward);
-        worker.spawn(shared.flows.track_future(flow));
+        worker.spawn(shared.tasks.track_future(flow));
     }
 
     /// The only framing it answers; none: the one in which it is asked. Others are translated in front of it.
@@ -134,6 +135,14 @@ async fn serve(shared: Arc<Shared>, connector: Arc<TcpConnector>, forward: Arc<D
         forward.report(Some(DeliveryState::Released), true);
         return;
     }
+    let _shown = shared.flows.begin(
+        shared.connection_id().0,
+        Flow {
+            peer: FlowPeer::Server(connector.clone()),
+            encrypted: connector.tls.is_some(),
+            opened: Instant::now(),
+        },
+    );
     let socket = tokio::select! {
         socket = connector.connect(head.alpn.as_deref()) => socket,
         () = connector.cancel.cancelled() => return forward.report(Some(refused(framing)), true),

@@ -13,7 +13,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::Poll,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use model::router_config::Encapsulation;
@@ -34,6 +34,7 @@ use super::{
 use crate::{
     core::{
         annotations::{Annotations, DISABLE_Q2, STREAMING},
+        flows::{Flow, FlowPeer},
         forward::{self, Choice, Request, Sink},
         shared::{ControlMessage, Shared},
     },
@@ -198,7 +199,7 @@ impl TcpListener {
         };
         let _ = socket.set_nodelay(true);
         let (listener, shared) = (self.clone(), shared.clone());
-        let tracker = shared.flows.clone();
+        let tracker = shared.tasks.clone();
         if crate::worker::current() == Some(index) {
             worker.spawn(tracker.track_future(listener.accept(shared, socket, peer, place)));
             return;
@@ -222,6 +223,14 @@ impl TcpListener {
         place: Option<Place>,
     ) {
         let _open = self.counters.open();
+        let _shown = shared.flows.begin(
+            shared.connection_id().0,
+            Flow {
+                peer: FlowPeer::Client(peer),
+                encrypted: self.tls.is_some(),
+                opened: Instant::now(),
+            },
+        );
         let (Some(tls), Some(place)) = (&self.tls, place) else {
             return self
                 .serve(shared, FlowSocket::Plain(socket), None, peer)

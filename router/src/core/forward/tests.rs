@@ -12,7 +12,7 @@ use model::router_config::{AddressEntity, Distribution, Mode, RouterConfig, Rout
 use super::*;
 use crate::{
     core::{
-        address::AddressSpace, configured::ConfiguredAddresses, inbox::Inbox,
+        address::AddressSpace, configured::ConfiguredAddresses, inbox::Inbox, links::Links,
         shared::ConnectionFacts,
     },
     routing::{Config, ControlLink, Output, RouteView, Routing},
@@ -82,6 +82,8 @@ fn connection(id: u64, role: ConnectionRole, container: &str) -> Arc<ConnectionH
         mesh: ArcSwapOption::empty(),
         octets_in: AtomicU64::new(0),
         octets_out: AtomicU64::new(0),
+        last_delivery: AtomicU32::new(0),
+        links: Links::default(),
     })
 }
 
@@ -144,6 +146,7 @@ impl Router {
                 consumers,
                 transit,
                 turn: Arc::default(),
+                counts: Arc::default(),
             }),
         );
     }

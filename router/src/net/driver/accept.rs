@@ -94,19 +94,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let mut reply = reply_to(attach);
         let capacity = self.options.link_capacity;
         if let Some(mut kind) = self.router_link(&target.capabilities)? {
+            let data = self.router_links.data_in;
             if kind == Kind::Control {
                 self.router_links.control_in = Some(link);
-            } else if self.router_links.data_in < PRIORITIES {
+            } else if data < PRIORITIES {
                 self.router_links.data_in += 1;
             } else {
                 kind = Kind::Stream;
             }
-            self.accept_and_grant(
-                link,
-                reply,
-                Attached::receiver(kind, session, None),
-                capacity,
-            );
+            let mut attached = Attached::receiver(kind.clone(), session, None);
+            if kind == Kind::Data {
+                attached.priority = u8::try_from(data).unwrap_or_default();
+            }
+            self.accept_and_grant(link, reply, attached, capacity);
             self.check_control_links();
             return Ok(());
         }
@@ -198,7 +198,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let mut reply = reply_to(attach);
         if let Some(kind) = self.router_link(&source.capabilities)? {
             self.engine.accept(link, reply);
-            self.put_link(link, Attached::sender(kind.clone(), session, None));
+            let mut attached = Attached::sender(kind.clone(), session, None);
+            if kind == Kind::Data {
+                let data = self.router_links.data_out.len();
+                attached.priority = u8::try_from(data).unwrap_or(u8::MAX);
+            }
+            self.put_link(link, attached);
             if kind == Kind::Control {
                 self.router_links.control_out = Some(link);
             } else if self.router_links.data_out.len() < PRIORITIES {
@@ -310,6 +315,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.engine.accept(link, reply);
         self.put_link(link, attached);
         self.engine.grant(link, credit);
+        self.note_credit(link);
     }
 
     fn check_available(&self, address: &str) -> Result<(), Refusal> {

@@ -37,15 +37,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 (Kind::Data, CAPABILITY_DATA)
             };
             let capabilities = vec![Symbol::from_static(capability)];
+            let priority = u8::try_from(index.saturating_sub(1)).unwrap_or_default();
             let receiver = router_attach(Role::Receiver, None, None, capabilities.clone());
             if let Ok(link) = self.engine.attach(session, receiver) {
-                self.put_link(link, Attached::receiver(kind.clone(), session, None));
+                let mut attached = Attached::receiver(kind.clone(), session, None);
+                attached.priority = priority;
+                self.put_link(link, attached);
             }
             if let Ok(link) = self
                 .engine
                 .attach(session, sender_attach(None, capabilities))
             {
-                self.put_link(link, Attached::sender(kind.clone(), session, None));
+                let mut attached = Attached::sender(kind.clone(), session, None);
+                attached.priority = priority;
+                self.put_link(link, attached);
                 if kind == Kind::Data {
                     self.router_links.data_out.push(link);
                 }
@@ -161,6 +166,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     capacity
                 },
             );
+            self.note_credit(link);
         }
         self.check_control_links();
         self.mark_ready(link);

@@ -1,6 +1,9 @@
 //! Messages that arrive: from the first frame to the choice of destinations, then slice by slice into deliveries.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use amqp::{
     Value,
@@ -12,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Driver, links::Kind, outcomes::Retained};
+use super::{Driver, counts::Unsettled, links::Kind, outcomes::Retained};
 use crate::{
     adaptor::tcp::bridge,
     core::{
@@ -51,6 +54,10 @@ pub(super) struct Incoming {
     pub(super) state: State,
     /// The message can be sent to another destination if this one releases it.
     pub(super) retained: Option<Box<Retained>>,
+    /// When it began to arrive.
+    pub(super) since: Instant,
+    /// Until it is settled.
+    pub(super) unsettled: Option<Unsettled>,
 }
 
 #[derive(Debug)]
@@ -113,7 +120,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             self.incoming.resize_with(slot + 1, || None);
         }
         if frame.first {
+            self.count_begun(link, frame.settled);
+            let record = self.link(link).and_then(|link| link.record.as_ref());
+            let unsettled = record.filter(|_| !frame.settled).map(Unsettled::new);
             self.incoming[slot] = Some(Incoming {
+                since: Instant::now(),
+                unsettled,
                 link,
                 presettled: frame.settled,
                 state: State::Gathering(BytesMut::new()),

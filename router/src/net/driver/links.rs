@@ -10,7 +10,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::debug;
 
 use super::{Driver, describe, outgoing::Queue};
-use crate::core::shared::{ConnectionRole, ControlMessage};
+use crate::core::{
+    links::LinkRecord,
+    shared::{ConnectionRole, ControlMessage},
+};
 
 /// Message priorities, hence data links per direction between two interiors.
 pub(super) const PRIORITIES: usize = 10;
@@ -23,6 +26,9 @@ pub(super) const MESH_DISCOVERY: &str = "_$qd.mesh_discovery";
 pub(super) const MESH_CREDIT: u32 = 3;
 /// Credit an edge gives on the address tracking link.
 pub(super) const TRACKING_CREDIT: u32 = 32;
+
+/// Priority of messages that name none.
+const DEFAULT_PRIORITY: u8 = 4;
 
 /// What a link is for.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -64,6 +70,10 @@ pub(super) struct Attached {
     pub(super) flags: u32,
     /// The peer asked for pre-settled messages.
     pub(super) settles: bool,
+    /// Of the messages on it, as far as that is the same for all.
+    pub(super) priority: u8,
+    /// What management shows of it, from [`Driver::put_link`] on.
+    pub(super) record: Option<Arc<LinkRecord>>,
 }
 
 impl Attached {
@@ -82,6 +92,8 @@ impl Attached {
             queue,
             flags: 0,
             settles: false,
+            priority: DEFAULT_PRIORITY,
+            record: None,
         }
     }
 
@@ -121,12 +133,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.links.get_mut(link.0 as usize)?.as_mut()
     }
 
-    pub(super) fn put_link(&mut self, link: LinkId, attached: Attached) {
+    pub(super) fn put_link(&mut self, link: LinkId, mut attached: Attached) {
+        let record = self.record(link, &attached);
+        if let Some(handle) = &self.handle {
+            handle.links.insert(record.clone());
+        }
+        attached.record = Some(record);
         let slot = link.0 as usize;
         if slot >= self.links.len() {
             self.links.resize_with(slot + 1, || None);
         }
         self.links[slot] = Some(attached);
+        self.note_credit(link);
         self.shared.counters.links.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -151,6 +169,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             return;
         };
         self.shared.counters.links.fetch_sub(1, Ordering::Relaxed);
+        if let (Some(handle), Some(record)) = (&self.handle, &attached.record) {
+            handle.links.remove(record.id);
+        }
         if let Some(name) = &attached.dynamic {
             self.shared.local.remove(name);
         }

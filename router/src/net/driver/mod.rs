@@ -6,6 +6,7 @@
 
 mod accept;
 mod attach;
+mod counts;
 mod incoming;
 mod links;
 mod open;
@@ -18,7 +19,7 @@ use std::{
     collections::VecDeque,
     fmt,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -45,6 +46,7 @@ use self::{
 };
 use crate::core::{
     inbox::Inbox,
+    links::Links,
     shared::{
         CONNECTION_INBOX, Command, ConnectionFacts, ConnectionHandle, ConnectionId,
         ConnectionMessage, ConnectionRole, ControlMessage, Shared,
@@ -289,6 +291,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             Command::Credit(link) => {
                 if self.link(link).is_some() {
                     self.engine.grant(link, self.options.link_capacity);
+                    self.note_credit(link);
                 }
             }
             Command::ActivateUplink => self.activate_uplink(),
@@ -357,7 +360,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     self.attach_answered(link, &attach);
                 }
             }
-            Event::Credit { link } => self.mark_ready(link),
+            Event::Credit { link } => {
+                self.note_credit(link);
+                self.mark_ready(link);
+            }
             Event::Transfer {
                 link,
                 delivery,
@@ -464,12 +470,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             mesh: arc_swap::ArcSwapOption::empty(),
             octets_in: 0.into(),
             octets_out: 0.into(),
+            last_delivery: 0.into(),
+            links: Links::default(),
         });
         self.handle = Some(handle.clone());
-        self.shared
-            .counters
-            .amqp_connections
-            .fetch_add(1, Ordering::Relaxed);
+        self.shared.counters.connection_opened(role);
         debug!(target: "router::server", connection = self.id.0, role = role.as_str(), peer = %handle.container, "connection opened");
         self.shared.tell(ControlMessage::ConnectionUp(handle));
         if role == ConnectionRole::InterRouter && self.options.outgoing {
@@ -514,11 +519,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         for incoming in self.incoming.drain(..).flatten() {
             incoming.abort();
         }
-        if self.handle.is_some() {
-            self.shared
-                .counters
-                .amqp_connections
-                .fetch_sub(1, Ordering::Relaxed);
+        if let Some(handle) = &self.handle {
+            self.shared.counters.connection_ended(handle.role);
             self.shared.tell(ControlMessage::ConnectionDown(self.id));
         }
     }

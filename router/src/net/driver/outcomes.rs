@@ -1,9 +1,6 @@
 //! What becomes of messages that have arrived: another destination, an outcome, a settlement.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::{Arc, atomic::AtomicU32};
 
 use amqp::{
     engine::{DeliveryKey, LinkId},
@@ -69,9 +66,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         state: DeliveryState,
     ) {
         incoming.state = State::Refused { credited: true };
+        incoming.unsettled = None;
         let stranded = state == DeliveryState::Released && self.is_stranded(incoming.link);
         if !incoming.presettled {
-            self.count_outcome(&state);
+            self.count_outcome(incoming, &state);
             self.engine.disposition(key, Some(state), true);
         }
         if stranded {
@@ -92,18 +90,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         };
         let key = self.shared.space.classify(address).to_string();
         self.role() == ConnectionRole::Normal && !self.shared.table.load().has_destination(&key)
-    }
-
-    fn count_outcome(&self, state: &DeliveryState) {
-        let counters = &self.shared.counters;
-        let counter = match state {
-            DeliveryState::Accepted => &counters.accepted,
-            DeliveryState::Rejected(_) => &counters.rejected,
-            DeliveryState::Released => &counters.released,
-            DeliveryState::Modified { .. } => &counters.modified,
-            DeliveryState::Received { .. } | DeliveryState::Other(_) => return,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn replenish(&mut self, link: LinkId) {
@@ -159,10 +145,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 if let Some(state) = incoming
                     .branches()
                     .iter()
-                    .find_map(|branch| branch.outcome.as_ref())
+                    .find_map(|branch| branch.outcome.clone())
                 {
-                    self.count_outcome(state);
+                    self.count_outcome(&incoming, &state);
                 }
+                incoming.unsettled = None;
                 self.engine.disposition(key, relayed, true);
                 self.replenish(link);
             }
@@ -246,6 +233,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if !complete && let Some(incoming) = slot {
             // The rest still comes; nobody waits for its outcome.
             incoming.presettled = true;
+            incoming.unsettled = None;
             return;
         }
         if let Some(mut incoming) = slot.take() {

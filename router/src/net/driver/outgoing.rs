@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, atomic::Ordering},
+    time::Instant,
 };
 
 use amqp::{
@@ -79,6 +80,10 @@ pub(super) struct Sent {
     pub(super) delivery: Arc<Delivery>,
     /// Once the last octet is sent, to peers that need it.
     pub(super) reminder: Option<Reminder>,
+    /// When it was begun; none for streams, which are never late.
+    since: Option<Instant>,
+    /// Its outcome is counted.
+    counted: bool,
 }
 
 impl Sent {
@@ -131,8 +136,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             Some((link, queue)) if queue.waiting.len() < LINK_QUEUE => {
                 queue.waiting.push_back(delivery);
                 self.mark_ready(link);
+                self.note_queue(link);
             }
-            Some((_, queue)) if delivery.presettled => {
+            Some((link, queue)) if delivery.presettled => {
                 shared
                     .counters
                     .dropped_presettled
@@ -145,6 +151,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     queue.waiting.push_back(delivery);
                 } else {
                     delivery.report(None, true);
+                }
+                if let Some(counts) = self.counts(link) {
+                    counts.dropped_presettled.fetch_add(1, Ordering::Relaxed);
                 }
             }
             _ => delivery.report(Some(DeliveryState::Released), true),
@@ -223,67 +232,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Sends a quantum of the link's current message and begins the next one. True if it has more to send now.
     fn send_on(&mut self, link: LinkId) -> bool {
         let budget = QUANTUM;
-        let Some(attached) = self.links.get_mut(link.0 as usize).and_then(Option::as_mut) else {
+        let waits = self
+            .link(link)
+            .and_then(|attached| attached.queue.as_ref())
+            .is_some_and(|queue| queue.current.is_none());
+        if waits && !self.begin(link) {
             return false;
-        };
-        let role = self
-            .handle
-            .as_ref()
-            .map_or(self.options.role, |handle| handle.role);
-        let Some(queue) = &mut attached.queue else {
-            return false;
-        };
-        if queue.current.is_none() {
-            if queue.waiting.is_empty() {
-                // Only if the peer asked for its credit back.
-                self.engine.drained(link);
-                return false;
-            }
-            if self.engine.credit(link) == 0 {
-                return false;
-            }
-            let Some(delivery) = queue.waiting.pop_front() else {
-                return false;
-            };
-            let settles_itself = attached.settles;
-            let settled = delivery.presettled || settles_itself;
-            let Ok(key) = self
-                .engine
-                .start_delivery(link, &self.shared.tag(), settled)
-            else {
-                queue.waiting.push_front(delivery);
-                return false;
-            };
-            let prefix = (!delivery.raw && role != ConnectionRole::Normal).then(|| {
-                let mut out = BytesMut::new();
-                let next = if self.shared.space.edge {
-                    delivery.annotations.at_edge(&self.shared.mesh)
-                } else {
-                    delivery.annotations.at_interior(&self.shared.trace_entry)
-                };
-                next.encode(&mut out);
-                out.freeze()
-            });
-            let slot = key.0 as usize;
-            if slot >= self.outgoing.len() {
-                self.outgoing.resize_with(slot + 1, || None);
-            }
-            if !settled {
-                self.outgoing[slot] = Some(Sent {
-                    link,
-                    delivery: delivery.clone(),
-                    reminder: None,
-                });
-                queue.unsettled += 1;
-            }
-            delivery.set_sink(Wake::Outgoing(self.inbox.clone(), link));
-            queue.current = Some(Current {
-                key,
-                delivery,
-                prefix,
-                begun: false,
-            });
         }
+        let Some(queue) = self
+            .links
+            .get_mut(link.0 as usize)
+            .and_then(Option::as_mut)
+            .and_then(|attached| attached.queue.as_mut())
+        else {
+            return false;
+        };
         let Some(current) = &mut queue.current else {
             return false;
         };
@@ -318,6 +281,72 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 true
             }
         }
+    }
+
+    /// Begins the next message of a link. False if none waits, or there is no credit for it.
+    fn begin(&mut self, link: LinkId) -> bool {
+        let role = self.role();
+        let Some(attached) = self.links.get_mut(link.0 as usize).and_then(Option::as_mut) else {
+            return false;
+        };
+        let Some(queue) = &mut attached.queue else {
+            return false;
+        };
+        if queue.waiting.is_empty() {
+            // Only if the peer asked for its credit back.
+            self.engine.drained(link);
+            return false;
+        }
+        if self.engine.credit(link) == 0 {
+            return false;
+        }
+        let Some(delivery) = queue.waiting.pop_front() else {
+            return false;
+        };
+        let settles_itself = attached.settles;
+        let settled = delivery.presettled || settles_itself;
+        let Ok(key) = self
+            .engine
+            .start_delivery(link, &self.shared.tag(), settled)
+        else {
+            queue.waiting.push_front(delivery);
+            return false;
+        };
+        let prefix = (!delivery.raw && role != ConnectionRole::Normal).then(|| {
+            let mut out = BytesMut::new();
+            let next = if self.shared.space.edge {
+                delivery.annotations.at_edge(&self.shared.mesh)
+            } else {
+                delivery.annotations.at_interior(&self.shared.trace_entry)
+            };
+            next.encode(&mut out);
+            out.freeze()
+        });
+        let slot = key.0 as usize;
+        if slot >= self.outgoing.len() {
+            self.outgoing.resize_with(slot + 1, || None);
+        }
+        if !settled {
+            self.outgoing[slot] = Some(Sent {
+                link,
+                delivery: delivery.clone(),
+                reminder: None,
+                since: (!delivery.annotations.has(STREAMING)).then(Instant::now),
+                counted: false,
+            });
+            queue.unsettled += 1;
+        }
+        delivery.set_sink(Wake::Outgoing(self.inbox.clone(), link));
+        queue.current = Some(Current {
+            key,
+            delivery,
+            prefix,
+            begun: false,
+        });
+        self.count_begun(link, settled);
+        self.note_credit(link);
+        self.note_queue(link);
+        true
     }
 
     /// The last octet of a message is with the engine.
@@ -377,7 +406,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
             return;
         };
-        let link = sent.link;
+        let (link, since) = (sent.link, sent.since);
+        let counted = !sent.counted
+            && state
+                .as_ref()
+                .is_some_and(|state| self.count_sent_outcome(link, since, state));
         match &state {
             Some(DeliveryState::Received {
                 section_number,
@@ -387,6 +420,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     .report_received(*section_number, *section_offset);
             }
             _ => sent.delivery.report(state, settled),
+        }
+        if counted && let Some(sent) = self.outgoing.get_mut(slot).and_then(Option::as_mut) {
+            sent.counted = true;
         }
         if settled {
             self.forget_sent(key);
@@ -414,6 +450,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.stream_done(link);
     }
 
+    /// Notes how many messages wait on a link, and for how many the peer has no outcome yet.
+    fn note_queue(&self, link: LinkId) {
+        let Some((queue, counts)) = self.link(link).and_then(|attached| {
+            Some((attached.queue.as_ref()?, &attached.record.as_ref()?.counts))
+        }) else {
+            return;
+        };
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        counts
+            .undelivered
+            .store(number(queue.waiting.len()), Ordering::Relaxed);
+        counts
+            .unsettled
+            .store(number(queue.unsettled), Ordering::Relaxed);
+    }
+
     fn forget_sent(&mut self, key: DeliveryKey) {
         if let Some(sent) = self.outgoing.get_mut(key.0 as usize).and_then(Option::take)
             && let Some(queue) = self
@@ -421,6 +473,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 .and_then(|attached| attached.queue.as_mut())
         {
             queue.unsettled = queue.unsettled.saturating_sub(1);
+            self.note_queue(sent.link);
         }
     }
 

@@ -176,7 +176,7 @@ impl Bridge {
             return origin.report(Some(DeliveryState::Released), true);
         };
         let flow = self.run(shared.clone(), origin);
-        worker.spawn(shared.flows.track_future(flow));
+        worker.spawn(shared.tasks.track_future(flow));
     }
 
     async fn run(self, shared: Arc<Shared>, origin: Arc<Delivery>) {

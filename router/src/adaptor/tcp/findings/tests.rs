@@ -32,6 +32,7 @@ fn sink(connection: ConnectionHandle, destination: Destination) -> Sink {
         open: None,
         destination: Some(destination),
         doubt: None,
+        counted: None,
     }
 }
 

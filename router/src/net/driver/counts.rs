@@ -1,0 +1,194 @@
+//! What a driver counts of its links and messages, for management.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+
+use amqp::{
+    engine::LinkId,
+    performative::{DeliveryState, Role},
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    Driver,
+    incoming::Incoming,
+    links::{Attached, Kind},
+};
+use crate::core::{
+    annotations::STREAMING,
+    links::{Delay, LinkCounts, LinkRecord, LinkType},
+    shared::ConnectionRole,
+};
+
+/// Priority of routing control.
+const CONTROL_PRIORITY: u8 = 9;
+
+/// A message that is counted as unsettled on its link until this is dropped.
+#[derive(Debug)]
+pub(super) struct Unsettled(Arc<LinkRecord>);
+
+impl Unsettled {
+    pub(super) fn new(record: &Arc<LinkRecord>) -> Self {
+        record.counts.unsettled.fetch_add(1, Ordering::Relaxed);
+        Self(record.clone())
+    }
+}
+
+impl Drop for Unsettled {
+    fn drop(&mut self) {
+        self.0.counts.unsettled.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    pub(super) fn counts(&self, link: LinkId) -> Option<&LinkCounts> {
+        self.link(link)?
+            .record
+            .as_ref()
+            .map(|record| &record.counts)
+    }
+
+    /// What management shows of a link that is attached now.
+    pub(super) fn record(&self, link: LinkId, attached: &Attached) -> Arc<LinkRecord> {
+        let between = matches!(
+            self.role(),
+            ConnectionRole::InterRouter | ConnectionRole::InterRouterData
+        );
+        let address = match &attached.kind {
+            Kind::Downlink if attached.queue.is_some() => {
+                let edge = self
+                    .handle
+                    .as_ref()
+                    .map_or("", |handle| handle.container.as_str());
+                Some(format!("H{edge}"))
+            }
+            Kind::Downlink => Some(format!("H{}", self.shared.space.id)),
+            _ => attached
+                .dynamic
+                .as_ref()
+                .map(|name| format!("L{name}"))
+                .or_else(|| {
+                    let address = attached.address.as_deref()?;
+                    Some(self.shared.space.classify(address).to_string())
+                }),
+        };
+        Arc::new(LinkRecord {
+            id: self.shared.link_id(),
+            name: self.engine.link_name(link).to_owned(),
+            link_type: match &attached.kind {
+                Kind::Control => LinkType::RouterControl,
+                Kind::Data | Kind::Stream if between => LinkType::InterRouter,
+                Kind::Downlink => LinkType::EdgeDownlink,
+                _ => LinkType::Endpoint,
+            },
+            incoming: self.engine.link_role(link) == Role::Receiver,
+            address,
+            priority: if attached.kind == Kind::Control {
+                CONTROL_PRIORITY
+            } else {
+                attached.priority
+            },
+            capacity: self.options.link_capacity,
+            counts: LinkCounts::default(),
+        })
+    }
+
+    /// A message begins to arrive or to leave.
+    pub(super) fn count_begun(&self, link: LinkId, presettled: bool) {
+        if let Some(counts) = self.counts(link) {
+            counts.begun(presettled);
+        }
+        if let Some(handle) = &self.handle {
+            let now = self.shared.uptime().saturating_add(1);
+            handle.last_delivery.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes the credit that this side has, or has given.
+    pub(super) fn note_credit(&self, link: LinkId) {
+        let Some(counts) = self.counts(link) else {
+            return;
+        };
+        let credit = self.engine.credit(link);
+        if self.engine.link_role(link) == Role::Sender {
+            counts.set_credit(credit, || self.shared.uptime());
+        } else {
+            counts.credit.store(credit, Ordering::Relaxed);
+        }
+    }
+
+    /// A message that has arrived gets its outcome.
+    pub(super) fn count_outcome(&self, incoming: &Incoming, state: &DeliveryState) {
+        let totals = &self.shared.counters;
+        let total = match state {
+            DeliveryState::Accepted => &totals.accepted,
+            DeliveryState::Rejected(_) => &totals.rejected,
+            DeliveryState::Released => &totals.released,
+            DeliveryState::Modified { .. } => &totals.modified,
+            DeliveryState::Received { .. } | DeliveryState::Other(_) => return,
+        };
+        total.fetch_add(1, Ordering::Relaxed);
+        let Some(counts) = self.counts(incoming.link) else {
+            return;
+        };
+        counts.outcome(state);
+        // Streams live as long as they like.
+        if incoming.streams() {
+            return;
+        }
+        match Delay::of(incoming.since.elapsed()) {
+            None => {}
+            Some(Delay::Second) => {
+                counts.delayed_1_sec.fetch_add(1, Ordering::Relaxed);
+                totals.delayed_1_sec.fetch_add(1, Ordering::Relaxed);
+            }
+            Some(Delay::TenSeconds) => {
+                counts.delayed_10_sec.fetch_add(1, Ordering::Relaxed);
+                totals.delayed_10_sec.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// A message that was sent gets its outcome from the peer.
+    /// False if what it told is none. `since`: when it was begun, if its delay is of interest.
+    pub(super) fn count_sent_outcome(
+        &self,
+        link: LinkId,
+        since: Option<Instant>,
+        state: &DeliveryState,
+    ) -> bool {
+        if matches!(
+            state,
+            DeliveryState::Received { .. } | DeliveryState::Other(_)
+        ) {
+            return false;
+        }
+        if let Some(counts) = self.counts(link) {
+            counts.outcome(state);
+            match since.and_then(|since| Delay::of(since.elapsed())) {
+                None => {}
+                Some(Delay::Second) => {
+                    counts.delayed_1_sec.fetch_add(1, Ordering::Relaxed);
+                }
+                Some(Delay::TenSeconds) => {
+                    counts.delayed_10_sec.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+        true
+    }
+}
+
+impl Incoming {
+    /// It is marked as a stream.
+    fn streams(&self) -> bool {
+        match &self.state {
+            super::incoming::State::Flowing(branches) => branches
+                .first()
+                .is_some_and(|branch| branch.delivery.annotations.has(STREAMING)),
+            _ => false,
+        }
+    }
+}
