@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use model::{Paths, store};
 use runtime::engine::BoxFuture;
@@ -23,6 +24,9 @@ pub(crate) const VARIABLE: &str = "SKUPPER_SUPERVISOR";
 /// Exists where process 1 is systemd (sd_booted(3))
 const BOOTED: &str = "/run/systemd/system";
 const LOG_LINES: usize = 10;
+/// Of a user's manager, on a slow host
+const MANAGER_START: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(100);
 /// Mark of a unit file: the site's directory
 const ROOT: &str = "Root";
 
@@ -76,6 +80,61 @@ impl Systemd {
             bus: OnceCell::new(),
             surroundings,
         }
+    }
+
+    /// Whether the user's units run without a login; those of root always do
+    pub(crate) async fn lingers(&self) -> bool {
+        self.surroundings.scope == Scope::System || self.linger.is_enabled().await
+    }
+
+    /// What a person types for that
+    pub(crate) fn linger_command(&self) -> String {
+        self.linger.command()
+    }
+
+    /// Makes the user's units run without a login, and waits for the manager that runs them from now on
+    pub(crate) async fn enable_linger(&self) -> Result<(), CommandError> {
+        if !self.lingers().await {
+            self.ask_logind().await?;
+        }
+        // logind has only ordered its start
+        let started = Instant::now();
+        loop {
+            match self.bus().await {
+                Ok(_) => return Ok(()),
+                Err(error) if started.elapsed() > MANAGER_START => {
+                    return Err(
+                        CommandError::failed(format!("lingering is enabled, but {error}")).hint(
+                            format!(
+                                "look at it with: systemctl status user@{}",
+                                self.surroundings.uid
+                            ),
+                        ),
+                    );
+                }
+                Err(_) => tokio::time::sleep(POLL).await,
+            }
+        }
+    }
+
+    /// Whether the manager that is missing is one that logind starts for users who linger
+    fn may_be_started(&self) -> bool {
+        self.surroundings.scope == Scope::User && self.booted.exists()
+    }
+
+    async fn ask_logind(&self) -> Result<(), CommandError> {
+        if !self.booted.exists() {
+            return Err(CommandError::failed(
+                "lingering can't be enabled: systemd does not run this host",
+            )
+            .hint("leave --enable-linger out: the site then looks after itself until the host is restarted"));
+        }
+        self.linger.enable().await.map_err(|error| {
+            CommandError::failed(error).hint(format!(
+                "ask an administrator to run: {}, or leave --enable-linger out",
+                self.linger.command()
+            ))
+        })
     }
 
     async fn bus(&self) -> Result<&dyn Bus, BusError> {
@@ -138,7 +197,12 @@ impl Systemd {
 
     /// Where the manager finds the user's own units
     async fn read_directory(&self) -> Result<PathBuf, String> {
-        let bus = self.bus().await.map_err(|error| error.to_string())?;
+        let bus = self.bus().await.map_err(|error| match &error {
+            BusError::Unavailable(_) if self.may_be_started() => {
+                format!("{error}; init --enable-linger starts it")
+            }
+            _ => error.to_string(),
+        })?;
         let path = bus.unit_path().await.map_err(|error| error.to_string())?;
         if path.contains(&self.directory) {
             return Ok(self.directory.clone());

@@ -123,23 +123,17 @@ impl Surroundings {
     /// Of this process: the bus that the environment names, then the usual one
     pub fn from_env(uid: u32) -> Self {
         let scope = Scope::of(uid);
-        let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
         let runtime_directory = variable("XDG_RUNTIME_DIR")
             .map(PathBuf::from)
             .filter(|path| path.is_absolute())
             .unwrap_or_else(|| PathBuf::from(format!("/run/user/{uid}")));
-        let (named, usual) = match scope {
-            Scope::User => (
-                variable("DBUS_SESSION_BUS_ADDRESS"),
-                vec![format!("unix:path=/run/user/{uid}/bus")],
+        let addresses = match scope {
+            Scope::User => addresses(
+                "DBUS_SESSION_BUS_ADDRESS",
+                format!("unix:path=/run/user/{uid}/bus"),
             ),
-            Scope::System => (
-                variable("DBUS_SYSTEM_BUS_ADDRESS"),
-                vec!["unix:path=/run/dbus/system_bus_socket".to_owned()],
-            ),
+            Scope::System => system_bus(),
         };
-        let mut addresses: Vec<String> = named.into_iter().chain(usual).collect();
-        addresses.dedup();
         Self {
             scope,
             uid,
@@ -148,6 +142,25 @@ impl Surroundings {
             systemctl: "systemctl".into(),
         }
     }
+}
+
+/// Addresses of the system's bus
+pub(crate) fn system_bus() -> Vec<String> {
+    addresses(
+        "DBUS_SYSTEM_BUS_ADDRESS",
+        "unix:path=/run/dbus/system_bus_socket".to_owned(),
+    )
+}
+
+/// The bus that the environment names, then the usual one
+fn addresses(name: &str, usual: String) -> Vec<String> {
+    let mut addresses: Vec<String> = variable(name).into_iter().chain([usual]).collect();
+    addresses.dedup();
+    addresses
+}
+
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// The manager, over the first bus that has it, else through `systemctl`

@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::process::Command;
-use zbus::connection;
+use zbus::zvariant::OwnedObjectPath;
+use zbus::{Connection, connection};
+
+use crate::bus::system_bus;
 
 /// Asking a person for a password may be part of it
 const LIMIT: Duration = Duration::from_secs(60);
-const SYSTEM_BUS: &str = "unix:path=/run/dbus/system_bus_socket";
+/// For a question that logind answers at once
+const CALL: Duration = Duration::from_secs(5);
 
 #[zbus::proxy(
     interface = "org.freedesktop.login1.Manager",
@@ -19,7 +23,18 @@ const SYSTEM_BUS: &str = "unix:path=/run/dbus/system_bus_socket";
     gen_blocking = false
 )]
 trait Logins {
+    fn get_user(&self, uid: u32) -> zbus::Result<OwnedObjectPath>;
     fn set_user_linger(&self, uid: u32, enable: bool, interactive: bool) -> zbus::Result<()>;
+}
+
+#[zbus::proxy(
+    interface = "org.freedesktop.login1.User",
+    default_service = "org.freedesktop.login1",
+    gen_blocking = false
+)]
+trait User {
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn linger(&self) -> zbus::Result<bool>;
 }
 
 /// Lingering could not be enabled
@@ -55,9 +70,30 @@ impl Linger {
         }
     }
 
-    /// Whether the user's manager starts with the host and outlives logins
-    pub fn is_enabled(&self) -> bool {
-        self.directory.join(&self.user).exists()
+    /// Whether the user's manager starts with the host and outlives logins: as logind's mark says, or logind itself
+    /// where the mark is not to be seen
+    pub async fn is_enabled(&self) -> bool {
+        if self.directory.join(&self.user).exists() {
+            return true;
+        }
+        match tokio::time::timeout(CALL, self.property()).await {
+            Ok(Ok(lingers)) => lingers,
+            // also where logind does not know the user, who then neither lingers nor is logged in
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "logind does not tell of lingering");
+                false
+            }
+            Err(_) => {
+                tracing::debug!("logind did not answer within {CALL:?}");
+                false
+            }
+        }
+    }
+
+    async fn property(&self) -> zbus::Result<bool> {
+        let bus = connect().await?;
+        let user = LoginsProxy::new(&bus).await?.get_user(self.uid).await?;
+        UserProxy::new(&bus, user).await?.linger().await
     }
 
     /// What a person types to enable it; with the name, because without one the caller must be in a login session
@@ -89,8 +125,7 @@ impl Linger {
 
     async fn enable_over_bus(&self) -> Result<(), String> {
         let call = async {
-            let bus = connection::Builder::address(SYSTEM_BUS)?.build().await?;
-            LoginsProxy::new(&bus)
+            LoginsProxy::new(&connect().await?)
                 .await?
                 .set_user_linger(self.uid, true, true)
                 .await
@@ -119,19 +154,34 @@ impl Linger {
     }
 }
 
+async fn connect() -> zbus::Result<Connection> {
+    let mut last = None;
+    for address in system_bus() {
+        match connection::Builder::address(address.as_str())?
+            .build()
+            .await
+        {
+            Ok(bus) => return Ok(bus),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or(zbus::Error::InvalidReply))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_mark_of_logind_says_that_it_is_enabled() {
+    #[tokio::test]
+    async fn a_mark_of_logind_says_that_it_is_enabled() {
         let directory = tempfile::tempdir().unwrap();
-        let linger = Linger::in_directory(directory.path(), "alice", 1000);
-        assert!(!linger.is_enabled());
+        // an id that no logind knows
+        let linger = Linger::in_directory(directory.path(), "alice", u32::MAX - 1);
+        assert!(!linger.is_enabled().await);
         std::fs::write(directory.path().join("bob"), "").unwrap();
-        assert!(!linger.is_enabled());
+        assert!(!linger.is_enabled().await);
         std::fs::write(directory.path().join("alice"), "").unwrap();
-        assert!(linger.is_enabled());
+        assert!(linger.is_enabled().await);
         assert_eq!(linger.command(), "loginctl enable-linger alice");
     }
 }

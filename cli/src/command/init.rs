@@ -7,14 +7,13 @@ use std::time::Duration;
 use clap::Args;
 use model::{IngressKind, SiteName};
 use runtime::site::{self, InitRequest};
-use systemd::Linger;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Changing, cobra, values};
 use crate::error::{CommandError, ErrorKind};
 use crate::session::Session;
 use crate::site_error;
-use crate::supervisor;
+use crate::supervisor::{self, Systemd};
 
 /// Modules that a router logs by
 const LOG_MODULES: [&str; 19] = [
@@ -118,36 +117,26 @@ pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<(), C
         session.ui.text(&plan.to_string());
         return Ok(());
     }
+    let systemd = Systemd::new(&session.paths);
+    if enable_linger && session.paths.uid != 0 {
+        // first: it also starts the manager, which the site is to be given to
+        systemd.enable_linger().await?;
+    }
     let site = initialize(session, request, limit).await?;
     if !hosts_chosen && let Some(host) = site.ingress.hosts.first() {
         session.ui.note(format!(
             "Tokens of this site will name the host \"{host}\"; choose other hosts with --ingress-host."
         ));
     }
-    if site.systemd.is_some() && session.paths.uid != 0 {
-        linger(session, enable_linger).await;
+    if site.systemd.is_some() && !systemd.lingers().await {
+        session.ui.line(session.wording.linger_recommended());
+        session.ui.note(format!(
+            "Until then the site also stops when you log out. To enable lingering: {}",
+            systemd.linger_command()
+        ));
     }
     session.ui.line(session.wording.installed());
     Ok(())
-}
-
-/// Units of a user end with the last login, unless the user lingers
-async fn linger(session: &Session, enable: bool) {
-    let linger = Linger::of(&session.paths.user, session.paths.uid);
-    if linger.is_enabled() {
-        return;
-    }
-    if enable {
-        match linger.enable().await {
-            Ok(()) => return,
-            Err(error) => session.ui.warn(error.to_string()),
-        }
-    }
-    session.ui.line(session.wording.linger_recommended());
-    session.ui.note(format!(
-        "Until then the site also stops when you log out. To enable lingering: {}",
-        linger.command()
-    ));
 }
 
 /// Runs the initialization; when the time is up it is interrupted, so that it rolls itself back

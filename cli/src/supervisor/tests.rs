@@ -368,9 +368,9 @@ async fn delete_works_without_the_files_without_the_manager_and_without_the_desc
 }
 
 #[test]
-fn the_unit_of_a_container_site_waits_for_the_usual_socket_of_podman_only() {
+fn the_unit_of_a_container_site_waits_for_the_usual_units_of_its_engine_only() {
     let bed = Bed::new();
-    let systemd = bed.supervisor(None);
+    let mut systemd = bed.supervisor(None);
     let mut process = Process {
         name: "skupper-controller".to_owned(),
         description: "x".to_owned(),
@@ -386,14 +386,35 @@ fn the_unit_of_a_container_site_waits_for_the_usual_socket_of_podman_only() {
         sockets: "/run/user/1000/skupper/0123".into(),
         all: vec![process.clone()],
     };
-    let text = |process: &Process| systemd.service(&processes, process).render().unwrap();
-    let unit = text(&process);
-    assert!(
-        unit.contains("After=network-online.target podman.socket\n"),
-        "{unit}"
-    );
+    let text = |systemd: &Systemd, process: &Process| {
+        systemd.service(&processes, process).render().unwrap()
+    };
+    let starts_with = |unit: &str, units: &str| {
+        for key in ["Wants", "After"] {
+            let line = format!("\n{key}={units}\n");
+            assert!(unit.contains(&line), "no {line:?} in {unit}");
+        }
+    };
+    let unit = text(&systemd, &process);
+    starts_with(&unit, "network-online.target podman.socket");
     assert!(unit.contains("RuntimeDirectory=skupper/0123\n"), "{unit}");
     assert!(unit.contains("WantedBy=default.target\n"), "{unit}");
+    // the system's docker: no unit of a user can wait for it
+    process.engine = Some(Platform::Docker);
+    starts_with(&text(&systemd, &process), "network-online.target");
+    // another endpoint, or none
     process.engine = None;
-    assert!(!text(&process).contains("podman"));
+    starts_with(&text(&systemd, &process), "network-online.target");
+
+    systemd.surroundings.scope = Scope::System;
+    for (engine, units) in [
+        (None, ""),
+        (Some(Platform::Podman), " podman.socket"),
+        (Some(Platform::Docker), " docker.socket docker.service"),
+    ] {
+        process.engine = engine;
+        let unit = text(&systemd, &process);
+        starts_with(&unit, &format!("network-online.target{units}"));
+        assert!(unit.contains("WantedBy=multi-user.target\n"), "{unit}");
+    }
 }

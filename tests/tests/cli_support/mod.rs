@@ -22,7 +22,7 @@ pub use e2e::free_port;
 /// First user id of tests run as root
 const FIRST_UID: u32 = 61_000;
 /// For anything to happen that should happen soon
-pub const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(60);
 
 static USERS: AtomicU32 = AtomicU32::new(0);
 /// Sites choose free ports: two at a time might choose the same

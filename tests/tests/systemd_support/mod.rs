@@ -1,8 +1,10 @@
 //! A real `systemd --user` for tests, on machines that systemd does not run too; made by `tests/lib/user-manager.sh`.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
+use std::env;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -20,14 +22,56 @@ const HIERARCHIES: [&str; 3] = [
 #[derive(Debug)]
 pub struct ManagedUser {
     root: tempfile::TempDir,
+    name: String,
     uid: u32,
     gid: u32,
+    /// One more group, by id
+    group: Option<u32>,
     manager: Option<Child>,
 }
 
 impl ManagedUser {
-    /// `None` on machines where there can be no such user; says why
+    /// Without an engine. `None` on machines where there can be no such user; says why
     pub fn new() -> Option<Self> {
+        Self::named(NAME, None)
+    }
+
+    /// With podman of their own, whose socket the manager starts. Storage and settings are in the user's home
+    pub fn with_podman() -> Option<Self> {
+        let name = variable("SKUPPER_TEST_PODMAN_ROOTLESS_USER")?;
+        let user = Self::named(&name, None)?;
+        let directory = user.home().join(".config/containers");
+        user.make_directory(&directory);
+        let mut files = vec![(
+            "storage.conf",
+            b"[storage]\ndriver = \"overlay\"\n".to_vec(),
+        )];
+        if let Some(settings) = env::var_os("CONTAINERS_CONF") {
+            files.push(("containers.conf", fs::read(settings).unwrap()));
+        }
+        for (name, content) in files {
+            fs::write(directory.join(name), content).unwrap();
+        }
+        Some(user)
+    }
+
+    /// The client of the user's podman, as the beginning of a command line
+    pub fn podman_client(&self) -> String {
+        format!(
+            "podman --url unix:///run/user/{}/podman/podman.sock",
+            self.uid
+        )
+    }
+
+    /// Who may use the docker at the endpoint
+    pub fn with_docker() -> Option<(Self, String)> {
+        let endpoint = variable("SKUPPER_TEST_DOCKER")?;
+        let socket = endpoint.strip_prefix("unix://").unwrap();
+        let group = fs::metadata(socket).unwrap().gid();
+        Some((Self::named(NAME, Some(group))?, endpoint))
+    }
+
+    fn named(name: &str, group: Option<u32>) -> Option<Self> {
         if !is_root() {
             e2e::did_not_run("a systemd of another user needs root", true);
             return None;
@@ -46,7 +90,7 @@ impl ManagedUser {
         let entry: Vec<&str> = users
             .lines()
             .map(|line| line.split(':').collect::<Vec<_>>())
-            .find(|fields| fields[0] == NAME)
+            .find(|fields| fields[0] == name)
             .unwrap();
         let (uid, gid) = (entry[2].parse().unwrap(), entry[3].parse().unwrap());
         let root = tempfile::Builder::new()
@@ -56,12 +100,25 @@ impl ManagedUser {
         std::os::unix::fs::chown(root.path(), Some(uid), Some(gid)).unwrap();
         let mut user = Self {
             root,
+            name: name.to_owned(),
             uid,
             gid,
+            group,
             manager: None,
         };
         user.boot();
         Some(user)
+    }
+
+    /// A directory below the home, with those above it
+    fn make_directory(&self, path: &Path) {
+        fs::create_dir_all(path).unwrap();
+        for directory in path
+            .ancestors()
+            .take_while(|directory| *directory != self.root.path())
+        {
+            std::os::unix::fs::chown(directory, Some(self.uid), Some(self.gid)).unwrap();
+        }
     }
 
     pub fn home(&self) -> PathBuf {
@@ -80,8 +137,10 @@ impl ManagedUser {
         let manager = Command::new("unshare")
             .args(["--mount", "sh"])
             .arg(script)
-            .args([self.uid.to_string(), self.gid.to_string(), NAME.to_owned()])
+            .args([self.uid.to_string(), self.gid.to_string()])
+            .arg(&self.name)
             .arg(self.root.path())
+            .args(self.group.map(|group| group.to_string()))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -126,8 +185,12 @@ impl ManagedUser {
         command
             .args(["--target", &manager.to_string(), "--mount", "--"])
             .args(["setpriv", "--reuid", &self.uid.to_string()])
-            .args(["--regid", &self.gid.to_string(), "--clear-groups"])
-            .args(["env", "-i", "PATH=/usr/bin:/bin", "SKUPPER_PLATFORM=linux"])
+            .args(["--regid", &self.gid.to_string()])
+            .arg(match self.group {
+                Some(group) => format!("--groups={group}"),
+                None => "--clear-groups".to_owned(),
+            })
+            .args(["env", "-i", "PATH=/usr/bin:/bin"])
             .arg(format!("HOME={}", self.root.path().display()))
             .arg(format!("XDG_RUNTIME_DIR=/run/user/{}", self.uid))
             .arg(if program == "skupper" {
@@ -151,12 +214,18 @@ impl ManagedUser {
         ended
     }
 
-    /// Makes a site with ports that are free
+    /// Makes a site of the platform `linux` with ports that are free
     #[track_caller]
     pub fn init(&self, namespace: &str) -> Ended {
+        self.init_with(namespace, "--platform linux")
+    }
+
+    /// The same with other words
+    #[track_caller]
+    pub fn init_with(&self, namespace: &str, words: &str) -> Ended {
         let _one_at_a_time = init_lock();
         self.ok(&format!(
-            "skupper init -n {namespace} --ingress-host 127.0.0.1 --bind-port {} --bind-port-edge {}",
+            "skupper init -n {namespace} {words} --ingress-host 127.0.0.1 --bind-port {} --bind-port-edge {}",
             free_port(),
             free_port()
         ))
@@ -193,6 +262,15 @@ impl Drop for ManagedUser {
     fn drop(&mut self) {
         self.crash();
     }
+}
+
+/// A variable by which `tests/run.sh` names what an engine needs
+fn variable(name: &str) -> Option<String> {
+    let value = env::var(name).ok().filter(|text| !text.is_empty());
+    if value.is_none() {
+        e2e::did_not_run(&format!("{name} is not set (tests/run.sh sets it)"), false);
+    }
+    value
 }
 
 /// Cgroups that the script made
