@@ -8,7 +8,7 @@ readonly build_packages=(ca-certificates gcc jq libc6-dev)
 # For e2e: engines and what they need rootless, an independent AMQP client, load tools.
 readonly engine_packages=(
     podman slirp4netns uidmap fuse-overlayfs netavark aardvark-dns runc crun
-    docker.io systemd dbus-user-session iptables iproute2 nftables procps util-linux
+    docker.io systemd systemd-container dbus-user-session polkitd iptables iproute2 nftables procps util-linux
     curl openssl python3 python3-qpid-proton
     haproxy iperf3 wrk valgrind
 )

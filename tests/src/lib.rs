@@ -4,6 +4,7 @@
 //! Everything waits for conditions, with a deadline; nothing here sleeps and hopes.
 #![forbid(unsafe_code)]
 
+pub mod cgroup;
 pub mod environment;
 pub mod mesh;
 pub mod peer;

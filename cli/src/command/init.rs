@@ -107,8 +107,18 @@ pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<(), C
         return Ok(());
     }
     let mut request = request(arguments)?;
-    request.platform = session.new_site_platform().await;
     request.supervision = supervisor::choice()?;
+    let systemd = Systemd::new(&session.paths);
+    if enable_linger && !dry_run && session.paths.uid != 0 {
+        // first: it also starts the manager, which the site is to be given to, and the sockets of engines
+        tokio::select! {
+            enabled = systemd.enable_linger() => enabled?,
+            () = session.cancel.cancelled() => {
+                return Err(CommandError::new(ErrorKind::Interrupted, "interrupted"));
+            }
+        }
+    }
+    request.platform = session.new_site_platform().await;
     let hosts_chosen = !request.ingress_hosts.is_empty() || request.ingress == IngressKind::None;
     if dry_run {
         let plan = site::plan_init(&session.context()?, &request)
@@ -116,11 +126,6 @@ pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<(), C
             .map_err(|error| failure(&error))?;
         session.ui.text(&plan.to_string());
         return Ok(());
-    }
-    let systemd = Systemd::new(&session.paths);
-    if enable_linger && session.paths.uid != 0 {
-        // first: it also starts the manager, which the site is to be given to
-        systemd.enable_linger().await?;
     }
     let site = initialize(session, request, limit).await?;
     if !hosts_chosen && let Some(host) = site.ingress.hosts.first() {

@@ -3,20 +3,16 @@
 
 use std::env;
 use std::fs;
-use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+
+use e2e::cgroup;
 
 use crate::cli_support::{Ended, binary, ended, eventually, free_port, init_lock, is_root};
 
 /// A user of every Debian machine, without services of its own
 const NAME: &str = "nobody";
-const HIERARCHIES: [&str; 3] = [
-    "/sys/fs/cgroup",
-    "/sys/fs/cgroup/systemd",
-    "/sys/fs/cgroup/unified",
-];
 
 /// A user with a home, and a manager that runs most of the time
 #[derive(Debug)]
@@ -158,12 +154,15 @@ impl ManagedUser {
         let Some(mut manager) = self.manager.take() else {
             return;
         };
-        let groups = groups(manager.id());
+        let groups = cgroup::named(&manager.id().to_string());
         // the manager first, which would start things again
         manager.kill().unwrap();
         manager.wait().unwrap();
         eventually("the user's processes are gone", || {
-            let left: Vec<i32> = groups.iter().flat_map(|group| processes(group)).collect();
+            let left: Vec<i32> = groups
+                .iter()
+                .flat_map(|group| cgroup::processes(group))
+                .collect();
             for pid in &left {
                 if let Some(pid) = rustix::process::Pid::from_raw(*pid) {
                     let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
@@ -172,7 +171,7 @@ impl ManagedUser {
             left.is_empty()
         });
         for group in groups {
-            eventually("the cgroup is gone", || remove(&group).is_ok());
+            eventually("the cgroup is gone", || cgroup::remove(&group).is_ok());
         }
     }
 
@@ -271,45 +270,4 @@ fn variable(name: &str) -> Option<String> {
         e2e::did_not_run(&format!("{name} is not set (tests/run.sh sets it)"), false);
     }
     value
-}
-
-/// Cgroups that the script made
-fn groups(manager: u32) -> Vec<PathBuf> {
-    HIERARCHIES
-        .iter()
-        .map(|hierarchy| Path::new(hierarchy).join(format!("skupper-test-{manager}")))
-        .filter(|group| group.exists())
-        .collect()
-}
-
-fn processes(group: &Path) -> Vec<i32> {
-    let mut found: Vec<i32> = fs::read_to_string(group.join("cgroup.procs"))
-        .unwrap_or_default()
-        .lines()
-        .filter_map(|line| line.parse().ok())
-        .collect();
-    for child in children(group) {
-        found.extend(processes(&child));
-    }
-    found
-}
-
-fn remove(group: &Path) -> io::Result<()> {
-    for child in children(group) {
-        remove(&child)?;
-    }
-    match fs::remove_dir(group) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn children(group: &Path) -> Vec<PathBuf> {
-    fs::read_dir(group)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.is_dir())
-        .collect()
 }
