@@ -376,7 +376,7 @@ fn the_unit_of_a_container_site_waits_for_the_usual_units_of_its_engine_only() {
         description: "x".to_owned(),
         command: vec!["/opt/skupper".into()],
         log: "/log".into(),
-        stop_grace: std::time::Duration::from_secs(10),
+        stop_grace: Duration::from_secs(10),
         engine: Some(Platform::Podman),
     };
     let processes = Processes {
