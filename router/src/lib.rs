@@ -12,6 +12,7 @@ pub mod adaptor;
 pub mod config;
 pub mod control;
 pub mod core;
+mod health;
 pub mod logging;
 pub mod management;
 pub mod net;

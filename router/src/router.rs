@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::Duration,
 };
 
@@ -19,17 +19,15 @@ use tracing::{info, warn};
 
 use crate::{
     config::{self, Applied, Live, LoadError, watch::ConfigWatch},
-    control::{Adaptors, Control, resident_memory},
+    control::{Adaptors, Control},
     core::{
         address::AddressSpace,
         shared::{ControlMessage, Shared},
     },
+    health::Health,
     logging,
     management::Change,
-    net::{
-        http::{HttpState, MetricKind},
-        tls::TlsProfiles,
-    },
+    net::tls::TlsProfiles,
     worker::Workers,
 };
 
@@ -172,6 +170,7 @@ async fn serve(
     let control = tokio::spawn(control.run(cancel.clone()));
     let http = Arc::new(Health {
         shared: shared.clone(),
+        adaptors: adaptors.clone(),
     });
     info!(target: "router", id = %config.router.id, mode = %config.router.mode, workers = shared.workers.len(),
         version = model::PRODUCT_VERSION, "router starts");
@@ -187,6 +186,7 @@ async fn serve(
     reload(options, &mut live, &shared, &profiles, &log).await;
     ready();
     loop {
+        shared.readiness.set_sockets(live.applied().unbound());
         tokio::select! {
             () = watch.changed() => {
                 reload(options, &mut live, &shared, &profiles, &log).await;
@@ -328,97 +328,5 @@ fn raise_file_limit() {
         )
     {
         warn!(target: "router", %error, "cannot raise the limit of open files");
-    }
-}
-
-/// Health and metrics of the router.
-struct Health {
-    shared: Arc<Shared>,
-}
-
-impl HttpState for Health {
-    fn ready(&self) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn metrics(&self) -> Vec<(&'static str, MetricKind, u64)> {
-        let counters = &self.shared.counters;
-        let table = self.shared.table.load();
-        let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        let flows = self.shared.flows.len() as u64;
-        let amqp = load(&counters.amqp_connections);
-        use MetricKind::{Counter, Gauge};
-        vec![
-            ("qdr_connections_total", Gauge, amqp + flows),
-            ("qdr_links_total", Gauge, load(&counters.links)),
-            ("qdr_addresses_total", Gauge, table.addresses.len() as u64),
-            (
-                "qdr_routers_total",
-                Gauge,
-                table.routes.routers.len() as u64,
-            ),
-            (
-                "qdr_presettled_deliveries_total",
-                Counter,
-                load(&counters.presettled),
-            ),
-            (
-                "qdr_dropped_presettled_deliveries_total",
-                Counter,
-                load(&counters.dropped_presettled),
-            ),
-            (
-                "qdr_accepted_deliveries_total",
-                Counter,
-                load(&counters.accepted),
-            ),
-            (
-                "qdr_released_deliveries_total",
-                Counter,
-                load(&counters.released),
-            ),
-            (
-                "qdr_rejected_deliveries_total",
-                Counter,
-                load(&counters.rejected),
-            ),
-            (
-                "qdr_modified_deliveries_total",
-                Counter,
-                load(&counters.modified),
-            ),
-            (
-                "qdr_deliveries_ingress_total",
-                Counter,
-                load(&counters.ingress),
-            ),
-            (
-                "qdr_deliveries_egress_total",
-                Counter,
-                load(&counters.egress),
-            ),
-            (
-                "qdr_deliveries_transit_total",
-                Counter,
-                load(&counters.transit),
-            ),
-            (
-                "qdr_router_rss_bytes",
-                Gauge,
-                resident_memory().unwrap_or(0),
-            ),
-            ("qdr_tcp_service_connections", Gauge, flows),
-            (
-                "skupper_handshakes_failed_total",
-                Counter,
-                load(&counters.handshakes_failed),
-            ),
-            (
-                "skupper_connections_refused_total",
-                Counter,
-                load(&counters.connections_refused),
-            ),
-            ("qdr_amqp_service_connections", Gauge, amqp),
-        ]
     }
 }

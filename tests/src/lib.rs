@@ -6,6 +6,7 @@
 
 pub mod cgroup;
 pub mod environment;
+pub mod http;
 pub mod mesh;
 pub mod peer;
 pub mod process;

@@ -128,18 +128,7 @@ impl Attacked {
     }
 
     async fn metric(&self, name: &str) -> u64 {
-        let mut http = connect(self.metrics).await;
-        http.write_all(b"GET /metrics HTTP/1.1\r\nHost: r1\r\nConnection: close\r\n\r\n")
-            .await
-            .unwrap();
-        let mut text = String::new();
-        within("the metrics", SOON, http.read_to_string(&mut text))
-            .await
-            .unwrap();
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.expect("it is counted").trim().parse().unwrap()
+        e2e::http::metric(self.metrics, name).await
     }
 
     /// Warnings that name a reason.

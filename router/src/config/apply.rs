@@ -88,6 +88,13 @@ impl Applied {
         &self.config
     }
 
+    /// The first listener without a socket, in words: its port was taken when it was changed.
+    pub fn unbound(&self) -> Option<String> {
+        let mut names = self.config.listeners.keys();
+        let name = names.find(|name| !self.listeners.contains_key(*name))?;
+        Some(format!("listener \"{name}\" is not bound"))
+    }
+
     /// Brings a changed configuration into force.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ use crate::{
         delivery::Delivery,
         flows::{Flow, FlowPeer},
         forward::{self, Choice, Request},
-        links::{BLOCKED_AFTER, LinkRecord},
+        links::LinkRecord,
         shared::{Command, ConnectionId, ConnectionRole},
     },
     management::{
@@ -121,19 +121,7 @@ impl Control {
         }
     }
 
-    /// Links on which this router has wanted credit for long.
-    pub(super) fn links_blocked(&self) -> u32 {
-        let now = self.shared.uptime();
-        let blocked = self
-            .connections
-            .iter()
-            .flat_map(|connection| connection.links.all())
-            .filter(|link| u64::from(link.counts.without_credit(now)) > BLOCKED_AFTER.as_secs())
-            .count();
-        u32::try_from(blocked).unwrap_or(u32::MAX)
-    }
-
-    fn is_duplicate(&self) -> bool {
+    pub(super) fn is_duplicate(&self) -> bool {
         self.duplicate
             .is_some_and(|at| at.elapsed() < DUPLICATE_SHOWN)
     }
@@ -164,6 +152,7 @@ fn link_row(connection: ConnectionId, link: &LinkRecord, now: u32) -> LinkRow {
         modified_count: total(&counts.modified),
         deliveries_delayed_1_sec: total(&counts.delayed_1_sec),
         deliveries_delayed_10_sec: total(&counts.delayed_10_sec),
+        deliveries_stuck: gauge(&counts.stuck).into(),
         priority: link.priority.into(),
         credit_available: gauge(&counts.credit),
         zero_credit_seconds: counts.without_credit(now),
@@ -277,7 +266,8 @@ impl Source for Control {
             deliveries_transit: load(&counters.transit),
             deliveries_delayed_1_sec: load(&counters.delayed_1_sec),
             deliveries_delayed_10_sec: load(&counters.delayed_10_sec),
-            links_blocked: self.links_blocked(),
+            deliveries_stuck: load(&counters.stuck),
+            links_blocked: u32::try_from(load(&counters.links_blocked)).unwrap_or(u32::MAX),
             uptime_seconds: seconds(self.started),
             memory_usage: virtual_memory(),
             resident_memory_usage: resident_memory(),
@@ -365,10 +355,9 @@ impl Source for Control {
             link_state: view.neighbours.iter().map(ToString::to_string).collect(),
             next_hop: Some("(self)".to_owned()),
             address: format!("amqp:/_topo/0/{}", self.config.router.id),
-            last_topo_change: view.last_topology_change.map(|at| {
-                int(self.shared.instance
-                    + i64::try_from(at.duration_since(self.started).as_secs()).unwrap_or(0))
-            }),
+            last_topo_change: view
+                .last_topology_change
+                .map(|at| int(self.shared.unix_time(at))),
             ..NodeRow::default()
         };
         let others = view.routers.iter().map(|(id, route)| NodeRow {
@@ -432,11 +421,7 @@ impl Source for Control {
                 .values()
                 .map(|listener| {
                     let counters = &listener.counters;
-                    let error = listener
-                        .error
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .clone();
+                    let error = listener.error();
                     let configured = self.config.tcp_listeners.get(&listener.name);
                     TcpListenerRow {
                         name: listener.name.clone(),

@@ -9,9 +9,10 @@ mod connections;
 mod management;
 pub use self::management::{AdaptorMaps, Adaptors, resident_memory, virtual_memory};
 mod uplink;
+mod watch;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -36,6 +37,8 @@ use crate::{
 
 /// Period of the routing protocol.
 const TICK: Duration = Duration::from_secs(1);
+/// Of so many ticks, one counts blocked links and stuck messages.
+const TROUBLES: u32 = 5;
 
 /// State of the control task.
 #[derive(Debug)]
@@ -58,6 +61,8 @@ pub struct Control {
     log: Arc<Recent>,
     /// Status and message of each connector.
     connector_states: BTreeMap<String, (String, String)>,
+    /// Connectors that have succeeded or failed at least once.
+    tried: BTreeSet<String>,
     /// When another router with this router's id was last noticed.
     duplicate: Option<Instant>,
     /// Why the last configuration file was not applied.
@@ -105,6 +110,7 @@ impl Control {
             changes,
             log,
             connector_states: BTreeMap::new(),
+            tried: BTreeSet::new(),
             duplicate: None,
             refused: None,
             started: Instant::now(),
@@ -118,12 +124,17 @@ impl Control {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut batch = VecDeque::new();
+        let mut count = 0_u32;
         let shared = self.shared.clone();
         loop {
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return,
                 _ = ticks.tick() => {
+                    count = count.wrapping_add(1);
+                    if count.is_multiple_of(TROUBLES) {
+                        self.count_troubles();
+                    }
                     if let Some(routing) = &mut self.routing {
                         routing.tick(Instant::now());
                     }
@@ -148,6 +159,7 @@ impl Control {
             self.publish();
             self.inform_producers();
         }
+        self.tell_readiness();
     }
 
     fn handle(&mut self, message: ControlMessage) {
@@ -219,11 +231,15 @@ impl Control {
                 status,
                 message,
             } => {
+                if status != "CONNECTING" {
+                    self.tried.insert(name.clone());
+                }
                 self.connector_states
                     .insert(name, (status.to_owned(), message));
             }
             ControlMessage::ConnectorGone { name } => {
                 self.connector_states.remove(&name);
+                self.tried.remove(&name);
             }
             ControlMessage::Configured(config) => {
                 self.configured = Arc::new(ConfiguredAddresses::new(&config));

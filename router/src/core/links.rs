@@ -18,6 +18,9 @@ use amqp::performative::DeliveryState;
 /// A link without credit for so long counts as blocked.
 pub const BLOCKED_AFTER: Duration = Duration::from_secs(10);
 
+/// A message without outcome for so long counts as stuck.
+pub const STUCK_AFTER: Duration = Duration::from_secs(10);
+
 /// What a link is for, in the words of management.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum LinkType {
@@ -89,6 +92,8 @@ pub struct LinkCounts {
     pub undelivered: AtomicU32,
     /// Messages without settlement.
     pub unsettled: AtomicU32,
+    /// Of the unsettled ones, streams aside, those that have been so for long; as of a few seconds ago.
+    pub stuck: AtomicU32,
     /// Credit that the sender has.
     pub credit: AtomicU32,
     /// Second of the router's life since which this side, as sender, has had no credit, plus one; 0: it has some.
@@ -174,6 +179,11 @@ impl Links {
     /// Those now attached, oldest first.
     pub fn all(&self) -> Vec<Arc<LinkRecord>> {
         self.with(|links| links.values().cloned().collect())
+    }
+
+    /// Looks at each of them.
+    pub fn each(&self, mut look: impl FnMut(&LinkRecord)) {
+        self.with(|links| links.values().for_each(|link| look(link)));
     }
 
     fn with<R>(&self, look: impl FnOnce(&mut BTreeMap<u64, Arc<LinkRecord>>) -> R) -> R {

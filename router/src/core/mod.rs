@@ -11,5 +11,6 @@ pub mod forward;
 pub mod inbox;
 pub mod links;
 pub mod local;
+pub mod readiness;
 pub mod shared;
 pub mod table;

@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     access::Access, address::AddressSpace, delivery::Delivery, flows::Flows, inbox::Inbox,
-    links::Links, local::LocalAddresses, table::Table,
+    links::Links, local::LocalAddresses, readiness::Readiness, table::Table,
 };
 use crate::{
     adaptor::tcp::Findings,
@@ -339,6 +339,8 @@ pub struct Shared {
     pub tasks: TaskTracker,
     /// TCP flows now open.
     pub flows: Arc<Flows>,
+    /// Whether the router serves.
+    pub readiness: Readiness,
     /// What was complained of lately.
     pub(crate) complaints: Complaints,
     /// Framing of consumers, as openers found it out.
@@ -378,6 +380,12 @@ pub struct Counters {
     pub delayed_1_sec: AtomicU64,
     /// The same after more than ten seconds.
     pub delayed_10_sec: AtomicU64,
+    /// Messages other than streams that wait for their outcome for long, as of a few seconds ago.
+    pub stuck: AtomicU64,
+    /// Links on which this router has had no credit for long, as of a few seconds ago.
+    pub links_blocked: AtomicU64,
+    /// TCP streams that were translated between framings.
+    pub streams_translated: AtomicU64,
     /// AMQP connections that were opened so far.
     pub amqp_opened: AtomicU64,
     /// AMQP connections now open.
@@ -441,6 +449,7 @@ impl Shared {
             workers,
             counters: Counters::default(),
             tasks: TaskTracker::new(),
+            readiness: Readiness::default(),
             complaints: Complaints::default(),
             framings: Arc::default(),
             started: Instant::now(),
@@ -467,6 +476,13 @@ impl Shared {
     /// Seconds since the router started.
     pub fn uptime(&self) -> u32 {
         u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX)
+    }
+
+    /// Unix time of an instant since the router started.
+    pub fn unix_time(&self, at: Instant) -> i64 {
+        let after = at.saturating_duration_since(self.started).as_secs();
+        self.instance
+            .saturating_add(i64::try_from(after).unwrap_or(i64::MAX))
     }
 
     /// Delivery tag, unique per router: a little-endian counter as C routers use.

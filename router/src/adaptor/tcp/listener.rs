@@ -67,8 +67,7 @@ pub struct TcpListener {
     pub counters: Arc<FlowCounters>,
     /// The socket is open.
     pub listening: AtomicBool,
-    /// Why it is not, if the reason is not a missing consumer.
-    pub error: Mutex<Option<String>>,
+    error: Mutex<Option<String>>,
     /// Ends the flows of this listener.
     pub flows: CancellationToken,
     /// Ends the listening.
@@ -366,6 +365,14 @@ impl TcpListener {
             own: true,
         };
         Opening::send(shared, sink, framing, opener, annotations(), None)
+    }
+
+    /// Why it does not listen, if the reason is not a missing consumer.
+    pub fn error(&self) -> Option<String> {
+        self.error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn set_error(&self, error: Option<String>) {

@@ -1,8 +1,9 @@
 //! What a driver counts of its links and messages, for management.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, atomic::Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use amqp::{
@@ -18,10 +19,12 @@ use super::{
 };
 use crate::core::{
     annotations::STREAMING,
-    links::{Delay, LinkCounts, LinkRecord, LinkType},
+    links::{Delay, LinkCounts, LinkRecord, LinkType, STUCK_AFTER},
     shared::ConnectionRole,
 };
 
+/// Period of the look for stuck messages.
+const STUCK_SCAN: Duration = Duration::from_secs(5);
 /// Priority of routing control.
 const CONTROL_PRIORITY: u8 = 9;
 
@@ -117,6 +120,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         } else {
             counts.credit.store(credit, Ordering::Relaxed);
         }
+    }
+
+    /// A message begins that is to have an outcome.
+    pub(super) fn watch_stuck(&mut self, now: Instant) {
+        self.stuck_at.get_or_insert(now + STUCK_AFTER + STUCK_SCAN);
+    }
+
+    /// Counts the messages of each link that have waited for their outcome for long, streams aside.
+    pub(super) fn count_stuck(&mut self, now: Instant) {
+        if self.stuck_at.is_none_or(|at| now < at) {
+            return;
+        }
+        let arrived = self.incoming.iter().flatten().filter_map(|incoming| {
+            (incoming.unsettled.is_some() && !incoming.streams())
+                .then_some((incoming.link, incoming.since))
+        });
+        let sent = self
+            .outgoing
+            .iter()
+            .flatten()
+            .filter_map(|sent| Some((sent.link, sent.since?)));
+        let mut waiting = false;
+        let mut stuck: HashMap<LinkId, u32> = HashMap::new();
+        for (link, since) in arrived.chain(sent) {
+            waiting = true;
+            if now.saturating_duration_since(since) > STUCK_AFTER {
+                *stuck.entry(link).or_default() += 1;
+            }
+        }
+        for (slot, attached) in self.links.iter().enumerate() {
+            let Some(record) = attached.as_ref().and_then(|link| link.record.as_ref()) else {
+                continue;
+            };
+            let link = LinkId(u32::try_from(slot).unwrap_or(u32::MAX));
+            let count = stuck.get(&link).copied().unwrap_or_default();
+            record.counts.stuck.store(count, Ordering::Relaxed);
+        }
+        self.stuck_at = waiting.then(|| now + STUCK_SCAN);
     }
 
     /// A message that has arrived gets its outcome.

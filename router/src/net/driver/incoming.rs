@@ -121,10 +121,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         if frame.first {
             self.count_begun(link, frame.settled);
+            let since = Instant::now();
+            if !frame.settled {
+                self.watch_stuck(since);
+            }
             let record = self.link(link).and_then(|link| link.record.as_ref());
             let unsettled = record.filter(|_| !frame.settled).map(Unsettled::new);
             self.incoming[slot] = Some(Incoming {
-                since: Instant::now(),
+                since,
                 unsettled,
                 link,
                 presettled: frame.settled,

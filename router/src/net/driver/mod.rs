@@ -179,6 +179,8 @@ pub(crate) struct Driver<S> {
     closing: bool,
     close_deadline: Option<Instant>,
     reminders: Reminders,
+    /// When to look for messages that wait for their outcome for long.
+    stuck_at: Option<Instant>,
     written_unflushed: bool,
 }
 
@@ -215,6 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             closing: false,
             close_deadline: None,
             reminders: Reminders::default(),
+            stuck_at: None,
             written_unflushed: false,
         }
     }

@@ -76,12 +76,12 @@ impl Current {
 /// A message handed to the engine and not yet settled.
 #[derive(Debug)]
 pub(super) struct Sent {
-    link: LinkId,
+    pub(super) link: LinkId,
     pub(super) delivery: Arc<Delivery>,
     /// Once the last octet is sent, to peers that need it.
     pub(super) reminder: Option<Reminder>,
     /// When it was begun; none for streams, which are never late.
-    since: Option<Instant>,
+    pub(super) since: Option<Instant>,
     /// Its outcome is counted.
     counted: bool,
 }
@@ -343,6 +343,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             prefix,
             begun: false,
         });
+        if !settled {
+            self.watch_stuck(Instant::now());
+        }
         self.count_begun(link, settled);
         self.note_credit(link);
         self.note_queue(link);

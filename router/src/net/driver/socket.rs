@@ -116,6 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             self.engine.next_timeout(),
             self.close_deadline,
             self.reminders.at,
+            self.stuck_at,
         ]
         .into_iter()
         .flatten()
@@ -138,6 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             .handle_timeout(now)
             .map_err(|error| Ended::Protocol(error.to_string()))?;
         self.remind(now);
+        self.count_stuck(now);
         self.trim();
         Ok(true)
     }

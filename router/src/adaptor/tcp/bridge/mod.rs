@@ -44,7 +44,10 @@
 
 mod relay;
 
-use std::{sync::Arc, task::Poll};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    task::Poll,
+};
 
 use amqp::performative::DeliveryState;
 use bytes::Bytes;
@@ -242,6 +245,10 @@ impl Bridge {
             return origin.report(Some(lost()), true);
         };
         debug!(target: "router::tcp", address = head.properties.to, from = ?head.framing, to = ?framing, "stream bridged");
+        shared
+            .counters
+            .streams_translated
+            .fetch_add(1, Ordering::Relaxed);
         put_back(&origin, octets.slice(head.len..));
         put_back(&reverse, rest);
         let relay = Relay::new(
