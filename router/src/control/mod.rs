@@ -85,6 +85,7 @@ impl Control {
             let router = &config.router;
             let id = RouterId::from(router.id.as_str());
             let parameters = Config {
+                process: Some(rand::random_range(2..=u32::MAX)),
                 hello_interval: router.hello_interval,
                 hello_max_age: router.hello_max_age,
                 ra_interval: router.ra_interval,
@@ -269,7 +270,7 @@ impl Control {
                 Output::ViewChanged => self.dirty = true,
                 Output::DuplicateId { id } => {
                     self.duplicate = Some(Instant::now());
-                    error!(target: "router::routing", router = %id, "another router of the network has this router's id");
+                    error!(target: "router::routing", router = %id, "another router of the network has this router's id: give one of them another id");
                 }
                 Output::NeighbourUp { id, .. } => {
                     info!(target: "router::routing", neighbour = %id, "neighbour up");

@@ -6,8 +6,8 @@ use amqp::Value;
 use bytes::Bytes;
 
 use super::message::{
-    AMQP_VALUE, APPLICATION_PROPERTIES, Body, Change, Descriptor, Header, Hello, LinkStateUpdate,
-    MessageError, OWN_MARK, PROPERTIES, RouterAdvertisement,
+    AMQP_VALUE, APPLICATION_PROPERTIES, Body, Change, DIGEST, Descriptor, Header, Hello,
+    LinkStateUpdate, MessageError, OWN_MARK, PROPERTIES, RouterAdvertisement, UNTOLD,
 };
 use super::{RouterId, Treatment};
 
@@ -96,11 +96,13 @@ impl<'a> Fields<'a> {
         let Some(id) = self.map.get("id").and_then(router_id) else {
             return self.bad("id");
         };
+        let mark = self.map.get(OWN_MARK);
         Ok((
             Header {
                 id,
                 version: self.optional("pv")?,
-                own: self.map.get(OWN_MARK).is_some(),
+                own: mark.is_some(),
+                process: mark.and_then(unsigned).filter(|mark| *mark != UNTOLD),
             },
             body,
         ))
@@ -140,6 +142,7 @@ impl<'a> Fields<'a> {
         self.with(Body::Hello(Hello {
             instance: self.optional("instance")?,
             seen,
+            digest: self.map.get(DIGEST).and_then(unsigned),
         }))
     }
 
@@ -169,6 +172,11 @@ impl<'a> Fields<'a> {
         self.with(Body::Lsu(LinkStateUpdate {
             instance: self.map.get("instance").and_then(Value::as_i64),
             ls_seq: state.integer("ls_seq")?,
+            mobile_seq: self
+                .map
+                .get("mobile_seq")
+                .and_then(Value::as_i64)
+                .filter(|seq| *seq >= 0),
             peers,
         }))
     }
@@ -208,6 +216,10 @@ impl<'a> Fields<'a> {
         let descriptors: Option<Vec<_>> = list.iter().map(descriptor).collect();
         descriptors.map_or_else(|| self.bad(field), Ok)
     }
+}
+
+fn unsigned(value: &Value) -> Option<u32> {
+    value.as_i64().and_then(|number| u32::try_from(number).ok())
 }
 
 fn router_id(value: &Value) -> Option<RouterId> {

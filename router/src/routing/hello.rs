@@ -8,15 +8,17 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::message::{self, Body, Hello};
+use super::agreement::Agreement;
+use super::message::{self, Body, Hello, Run};
 use super::{ControlLink, LogEvent, Output, RouterId, Routing, is_due};
 
 /// A control link in use.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) cost: u32,
-    /// The last router that said HELLO on it, confirmed or not, and its instance.
-    pub(super) heard: Option<(RouterId, i64)>,
+    /// The last router that said HELLO on it, confirmed or not.
+    pub(super) heard: Option<(RouterId, Run)>,
+    pub(super) agreement: Agreement,
 }
 
 impl Routing {
@@ -48,12 +50,13 @@ impl Routing {
         self.output.push_back(Output::Send { link, message });
     }
 
-    fn hello(&self) -> Bytes {
+    fn hello(&mut self) -> Bytes {
         let body = Body::Hello(Hello {
             instance: self.config.instance,
             seen: self.hellos.keys().cloned().collect(),
+            digest: Some(self.digest()),
         });
-        message::encode(&self.config.id, message::HELLO_ADDRESS, &body)
+        self.encode(message::HELLO_ADDRESS, &body)
     }
 
     pub(super) fn handle_hello(
@@ -66,9 +69,13 @@ impl Routing {
         let Some(state) = self.links.get_mut(&link) else {
             return;
         };
+        let sender = Run {
+            instance: hello.instance,
+            process: header.process,
+        };
         match &mut state.heard {
-            Some((id, instance)) if *id == header.id => *instance = hello.instance,
-            heard => *heard = Some((header.id.clone(), hello.instance)),
+            Some((id, run)) if *id == header.id => *run = sender,
+            heard => *heard = Some((header.id.clone(), sender)),
         }
         let mut new = false;
         if let Some(heard) = self.hellos.get_mut(&header.id) {
@@ -78,30 +85,33 @@ impl Routing {
             new = true;
         }
         if hello.seen.contains(&self.config.id) {
-            self.confirm_neighbour(link, header, hello.instance, now);
+            let new = self.confirm_neighbour(link, header, hello.instance, now);
+            self.compare(link, header, hello.digest, new, now);
         }
         if new {
             self.send_hello_on(link);
         }
     }
 
-    /// The neighbour hears us: bind it to the link and keep it alive.
+    /// The neighbour hears us: bind it to the link and keep it alive. Returns whether it was out of reach until now, or
+    /// has forgotten everything.
     fn confirm_neighbour(
         &mut self,
         link: ControlLink,
         header: &message::Header,
         instance: i64,
         now: Instant,
-    ) {
+    ) -> bool {
         if !self.learn_sender(header) {
-            return;
+            return false;
         }
         let restarted = self.identify(header, instance);
+        self.refresh_routes();
         let Some(cost) = self.links.get(&link).map(|link| link.cost) else {
-            return;
+            return false;
         };
         let Some(node) = self.nodes.get_mut(header.id.as_str()) else {
-            return;
+            return false;
         };
         if let Some(bound) = node.link.filter(|bound| *bound != link) {
             // Two connections to one router: changing over with each HELLO would never settle. The bound one stays
@@ -112,13 +122,14 @@ impl Routing {
                 .is_none_or(|last| now.saturating_duration_since(last) > interval + interval / 2);
             let dearer = self.links.get(&bound).is_none_or(|bound| bound.cost > cost);
             if !(restarted || silent || dearer) {
-                return;
+                return false;
             }
             self.output.push_back(Output::NeighbourDown {
                 link: bound,
                 id: header.id.clone(),
             });
         }
+        let new = restarted || !node.reachable;
         node.confirmed = Some(now);
         if node.link != Some(link) {
             node.link = Some(link);
@@ -133,9 +144,10 @@ impl Routing {
             self.own_changed = true;
             self.routes_stale = true;
         }
+        new
     }
 
-    /// Another router says it is us.
+    /// Another router says it is us. It gets to know of us in return.
     pub(super) fn report_duplicate(&mut self, now: Instant) {
         const PAUSE: Duration = Duration::from_secs(10);
         if self
@@ -146,6 +158,7 @@ impl Routing {
             self.output.push_back(Output::DuplicateId {
                 id: self.config.id.clone(),
             });
+            self.duplicate_unaware = true;
         }
     }
 
@@ -206,6 +219,7 @@ impl Routing {
         node.advertised = 0;
         node.advertised_mobile = 0;
         node.ahead_since = None;
+        self.digest = None;
         self.recompute_due = true;
         // It has forgotten what was advertised to it.
         self.flux_since = Some(self.now);

@@ -1,4 +1,5 @@
-//! Link states: RA says how new the sender's tables are, LSR asks for its link state, LSU answers.
+//! Link states: LSU states one, unasked when it changes; RA says how new the sender's tables are; LSR asks for what was
+//! missed.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::message::{self, Body, Header, LinkStateUpdate, RouterAdvertisement};
 use super::mobile::MAR_PATIENCE;
 use super::path::{RouterSet, Topology};
-use super::{Annotations, ControlLink, LogEvent, Output, Route, RouterId, Routing, is_due};
+use super::{ControlLink, LogEvent, Output, Route, RouterId, Routing};
 
 /// Routers that C routers can tell apart (their masks have 128 bits).
 pub(super) const FOREIGN_LIMIT: usize = 128;
@@ -46,7 +47,7 @@ impl Routing {
         true
     }
 
-    fn has_foreign(&self) -> bool {
+    pub(super) fn has_foreign(&self) -> bool {
         self.nodes.iter().any(|(_, node)| node.foreign)
     }
 
@@ -89,45 +90,6 @@ impl Routing {
         true
     }
 
-    /// Whether advertisements go out fast.
-    ///
-    /// A change between two other routers is theirs to advertise; if everyone did, each would cost the square of the
-    /// network.
-    pub(super) fn in_flux(&self, now: Instant) -> bool {
-        self.flux_since.is_some_and(|last| {
-            now.saturating_duration_since(last) <= 2 * self.config.ra_interval_flux
-        })
-    }
-
-    pub(super) fn ra_is_due(&self, now: Instant) -> bool {
-        let flux = self.in_flux(now);
-        let interval = if flux {
-            self.config.ra_interval_flux
-        } else {
-            self.config.ra_interval
-        };
-        is_due(self.last_ra, interval, now)
-    }
-
-    pub(super) fn send_ra(&mut self, now: Instant) {
-        self.last_ra = Some(now);
-        if self.links.is_empty() {
-            return;
-        }
-        let body = Body::Ra(RouterAdvertisement {
-            instance: self.config.instance,
-            ls_seq: self.own.seq,
-            mobile_seq: self.local.seq,
-        });
-        let message = message::encode(&self.config.id, message::FLOOD_ADDRESS, &body);
-        for link in self.links.keys() {
-            self.output.push_back(Output::Send {
-                link: *link,
-                message: message.clone(),
-            });
-        }
-    }
-
     pub(super) fn handle_ra(&mut self, header: &Header, ra: &RouterAdvertisement, now: Instant) {
         if !self.learn(&header.id) {
             return;
@@ -157,41 +119,6 @@ impl Routing {
         }
     }
 
-    /// Passes the advertisement of another router on to every neighbour that has not seen it.
-    ///
-    /// Copies come over every path of the network, old ones after new ones. One that says no more than a copy already
-    /// passed on a moment ago is dropped, because in a meshed network there are more paths than anyone wants to count.
-    pub(super) fn flood(
-        &mut self,
-        from: ControlLink,
-        header: &Header,
-        ra: &RouterAdvertisement,
-        annotations: &Annotations,
-        rest: &[u8],
-    ) {
-        let run = (header.id.clone(), ra.instance);
-        match self.floods.get(&run) {
-            Some((last, _)) if !is_news(ra, last) => return,
-            None if self.floods.len() >= 2 * self.config.max_routers => return,
-            _ => {}
-        }
-        self.floods.insert(run, (ra.clone(), self.now));
-        let targets: Vec<ControlLink> = self
-            .links
-            .iter()
-            .filter(|(link, state)| {
-                let passed = state.heard.as_ref().is_some_and(|(id, instance)| {
-                    // Two routers of one id would never learn of each other if the trace alone decided.
-                    annotations.traced(id.as_str())
-                        && (*id != header.id || *instance == ra.instance)
-                });
-                **link != from && !passed
-            })
-            .map(|(link, _)| *link)
-            .collect();
-        self.forward(&targets, annotations, rest);
-    }
-
     fn send_lsr(&mut self, id: &RouterId, now: Instant) {
         if let Some(node) = self.nodes.get_mut(id.as_str()) {
             node.link_state_asked = Some(now);
@@ -210,33 +137,49 @@ impl Routing {
         );
     }
 
-    pub(super) fn handle_lsu(&mut self, header: &Header, update: LinkStateUpdate, now: Instant) {
+    /// Takes a link state in; returns whether it said anything new. It may come from its router or from another one that
+    /// holds it.
+    pub(super) fn handle_lsu(
+        &mut self,
+        header: &Header,
+        update: LinkStateUpdate,
+        now: Instant,
+    ) -> bool {
         if !self.learn_sender(header) || !self.is_of_current_run(header, update.instance) {
-            return;
+            return false;
         }
         let Some(node) = self.nodes.get_mut(header.id.as_str()) else {
-            return;
+            return false;
         };
         node.version.get_or_insert(header.version);
-        if update.ls_seq <= node.link_state.seq {
-            return;
+        let mut news = false;
+        if let Some(seq) = update
+            .mobile_seq
+            .filter(|seq| *seq > node.advertised_mobile)
+        {
+            node.advertised_mobile = seq;
+            news = true;
         }
-        node.link_state.seq = update.ls_seq;
-        node.link_state.last_seen = Some(now);
-        let peers: Vec<RouterId> = update.peers.keys().cloned().collect();
-        node.link_state.peers = update.peers;
-        if self.eager > 0 {
-            self.eager -= 1;
-            self.last_change = Some(now);
-            self.routes_stale = true;
-            self.requests_due = true;
-        } else {
-            self.recompute_due = true;
+        if update.ls_seq > node.link_state.seq {
+            news = true;
+            node.link_state.seq = update.ls_seq;
+            node.link_state.last_seen = Some(now);
+            let peers: Vec<RouterId> = update.peers.keys().cloned().collect();
+            node.link_state.peers = update.peers;
+            if self.eager > 0 {
+                self.eager -= 1;
+                self.last_change = Some(now);
+                self.routes_stale = true;
+                self.requests_due = true;
+            } else {
+                self.recompute_due = true;
+            }
+            // Peers that are news are asked as soon as the new paths lead to them.
+            for peer in &peers {
+                self.learn(peer);
+            }
         }
-        // Peers that are news get an LSR as soon as the new paths lead to them.
-        for peer in &peers {
-            self.learn(peer);
-        }
+        news
     }
 
     /// Whether an LSU is not a leftover of the sender's previous run: those have higher sequence numbers than all that
@@ -271,6 +214,7 @@ impl Routing {
         if changed {
             self.flux_since = Some(now);
             self.own.seq += 1;
+            self.digest = None;
             self.routes_stale = true;
         }
         if std::mem::take(&mut self.recompute_due) {
@@ -278,32 +222,15 @@ impl Routing {
         }
         self.refresh_routes();
         self.forget_unreachable(now);
-        if changed {
-            self.tell_foreign();
-        }
         self.send_requests(now);
         changed
     }
 
-    /// Sends the own link state to every C router. They ask for it once only, and on a way that may just have broken: the
-    /// next advertisement, seconds later, would be the next occasion.
-    fn tell_foreign(&mut self) {
-        let foreign: Vec<RouterId> = self
-            .nodes
-            .iter()
-            .filter(|(_, node)| node.foreign && node.reachable)
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in foreign {
-            let body = self.own_link_state();
-            self.send_to(&id, &message::router_address(&id), &body, None);
-        }
-    }
-
-    fn own_link_state(&self) -> Body {
+    pub(super) fn own_link_state(&self) -> Body {
         Body::Lsu(LinkStateUpdate {
             instance: Some(self.config.instance),
             ls_seq: self.own.seq,
+            mobile_seq: Some(self.local.seq),
             peers: self.own.peers.clone(),
         })
     }
@@ -379,12 +306,21 @@ impl Routing {
         let unanswered = |asked: Option<Instant>, patience| {
             asked.is_none_or(|at| now.saturating_duration_since(at) >= patience)
         };
+        let told_unasked = !self.has_foreign();
         let mut due = Vec::new();
         for (id, node) in self.nodes.iter_mut().filter(|(_, node)| node.reachable) {
             // Whoever is reachable has a neighbour, hence a link state with a number above 0.
             let behind = node.link_state.seq < node.advertised.max(1);
-            let link_state = std::mem::take(&mut node.wants_link_state)
-                || behind && unanswered(node.link_state_asked, LSR_PATIENCE);
+            let mut wanted = std::mem::take(&mut node.wants_link_state);
+            let mut silent = unanswered(node.link_state_asked, LSR_PATIENCE);
+            if wanted && told_unasked {
+                // What it has to say is on its way; it is asked if it does not come.
+                if silent {
+                    node.link_state_asked = Some(now);
+                }
+                (wanted, silent) = (false, false);
+            }
+            let link_state = wanted || behind && silent;
             let behind = node.mobile_seq < node.advertised_mobile;
             let addresses = behind && unanswered(node.addresses_asked, MAR_PATIENCE);
             if link_state || addresses {
@@ -456,14 +392,10 @@ impl Routing {
         self.routes = Arc::new(routes);
         self.view_dirty = true;
         self.remote.all_dirty = true;
+        self.digest = None;
     }
 
     fn own_link(&self, neighbour: &RouterId) -> Option<ControlLink> {
         self.nodes.get(neighbour.as_str())?.link
     }
-}
-
-/// Whether an advertisement says more than another one of the same run of its router.
-fn is_news(ra: &RouterAdvertisement, last: &RouterAdvertisement) -> bool {
-    ra.ls_seq > last.ls_seq || ra.mobile_seq > last.mobile_seq
 }

@@ -25,9 +25,14 @@ pub(super) const LINK_STATE_VERSION: i64 = 1;
 /// Version of MAR and MAU.
 pub(super) const MOBILE_VERSION: i64 = 2;
 
-/// Entry of HELLO and LSU by which routers of this implementation know each other across the network; its value is an
-/// int. C routers read the entries that they know.
+/// Entry of HELLO with the digest of what the sender knows, a positive integer of 32 bits.
+pub(super) const DIGEST: &str = "digest";
+
+/// Entry of HELLO, RA and LSU by which routers of this implementation know each other across the network; its value is
+/// [`UNTOLD`] or the [`Config::process`](super::Config::process) of the router. C routers read the entries that they know.
 pub(super) const OWN_MARK: &str = "skupper";
+/// Value of [`OWN_MARK`] that tells no process.
+pub(super) const UNTOLD: u32 = 1;
 
 const HEADER: u64 = 0x70;
 pub(super) const PROPERTIES: u64 = 0x73;
@@ -126,8 +131,25 @@ pub(super) fn mobile_address(id: &RouterId) -> String {
 pub(super) struct Header {
     pub(super) id: RouterId,
     pub(super) version: i64,
-    /// Written by this implementation: HELLO and LSU say so.
+    /// Of this implementation: HELLO, RA and LSU say so.
     pub(super) own: bool,
+    /// Tells apart what runs with the same id and instance.
+    pub(super) process: Option<u32>,
+}
+
+/// One life of a router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Run {
+    pub(super) instance: i64,
+    pub(super) process: Option<u32>,
+}
+
+impl Run {
+    /// Whether it is surely another one.
+    pub(super) fn differs(&self, other: &Self) -> bool {
+        self.instance != other.instance
+            || matches!((self.process, other.process), (Some(one), Some(two)) if one != two)
+    }
 }
 
 /// HELLO.
@@ -135,6 +157,8 @@ pub(super) struct Header {
 pub(super) struct Hello {
     pub(super) instance: i64,
     pub(super) seen: Vec<RouterId>,
+    /// Digest of all the sender knows of the network; this implementation only.
+    pub(super) digest: Option<u32>,
 }
 
 /// RA.
@@ -150,6 +174,8 @@ pub(super) struct RouterAdvertisement {
 pub(super) struct LinkStateUpdate {
     pub(super) instance: Option<i64>,
     pub(super) ls_seq: i64,
+    /// Number of the addresses, as in RA; this implementation only.
+    pub(super) mobile_seq: Option<i64>,
     pub(super) peers: BTreeMap<RouterId, u32>,
 }
 
@@ -207,15 +233,18 @@ impl Body {
     }
 }
 
-/// A message of this router, complete with annotations.
-pub(super) fn encode(id: &RouterId, to: &str, body: &Body) -> Bytes {
-    encode_as(id, to, body, true)
-}
-
-/// As [`encode`]; octet for octet what C routers write if it is not marked as `own`.
-pub(super) fn encode_as(id: &RouterId, to: &str, body: &Body, own: bool) -> Bytes {
+/// A message of the router `id`, complete with annotations, that enters the network at `ingress` (`0/<id>`).
+///
+/// `mark` as [`OWN_MARK`] tells it; octet for octet what C routers write without one.
+pub(super) fn encode(
+    ingress: &str,
+    id: &RouterId,
+    to: &str,
+    body: &Body,
+    mark: Option<u32>,
+) -> Bytes {
     let mut writer = Writer::default();
-    Annotations::default().write_next(&format!("0/{id}"), &mut writer);
+    Annotations::default().write_next(ingress, &mut writer);
     writer.section(HEADER as u8);
     let header = writer.list(1);
     writer.boolean_false();
@@ -237,15 +266,20 @@ pub(super) fn encode_as(id: &RouterId, to: &str, body: &Body, own: bool) -> Byte
     writer.string(body.opcode());
     writer.close(&application_properties);
     writer.section(AMQP_VALUE as u8);
-    encode_body(id, body, own, keys, &mut writer);
+    encode_body(id, body, mark, keys, &mut writer);
     writer.finish()
 }
 
-fn encode_body(id: &RouterId, body: &Body, own: bool, keys: Keys, writer: &mut Writer) {
+fn encode_body(id: &RouterId, body: &Body, mark: Option<u32>, keys: Keys, writer: &mut Writer) {
     match body {
         Body::Hello(hello) => {
-            let map = begin_body(id, LINK_STATE_VERSION, keys, 5 + usize::from(own), writer);
-            mark(own, keys, writer);
+            let extra = usize::from(mark.is_some()) + usize::from(hello.digest.is_some());
+            let map = begin_body(id, LINK_STATE_VERSION, keys, 5 + extra, writer);
+            write_mark(mark, keys, writer);
+            if let Some(digest) = hello.digest {
+                writer.key(keys, DIGEST);
+                writer.int(i64::from(digest));
+            }
             writer.key(keys, "instance");
             writer.int(hello.instance);
             writer.key(keys, "seen");
@@ -259,7 +293,9 @@ fn encode_body(id: &RouterId, body: &Body, own: bool, keys: Keys, writer: &mut W
             writer.close(&map);
         }
         Body::Ra(ra) => {
-            let map = begin_body(id, LINK_STATE_VERSION, keys, 6, writer);
+            let entries = 6 + usize::from(mark.is_some());
+            let map = begin_body(id, LINK_STATE_VERSION, keys, entries, writer);
+            write_mark(mark, keys, writer);
             for (key, value) in [
                 ("instance", ra.instance),
                 ("ls_seq", ra.ls_seq),
@@ -275,8 +311,13 @@ fn encode_body(id: &RouterId, body: &Body, own: bool, keys: Keys, writer: &mut W
             writer.close(&map);
         }
         Body::Lsu(update) => {
-            let map = begin_body(id, LINK_STATE_VERSION, keys, 6 + usize::from(own), writer);
-            mark(own, keys, writer);
+            let extra = usize::from(mark.is_some()) + usize::from(update.mobile_seq.is_some());
+            let map = begin_body(id, LINK_STATE_VERSION, keys, 6 + extra, writer);
+            write_mark(mark, keys, writer);
+            if let Some(mobile_seq) = update.mobile_seq {
+                writer.key(keys, "mobile_seq");
+                writer.int(mobile_seq);
+            }
             writer.key(keys, "instance");
             writer.int(update.instance.unwrap_or_default());
             writer.key(keys, "ls_seq");
@@ -333,10 +374,10 @@ fn encode_body(id: &RouterId, body: &Body, own: bool, keys: Keys, writer: &mut W
     }
 }
 
-fn mark(own: bool, keys: Keys, writer: &mut Writer) {
-    if own {
+fn write_mark(mark: Option<u32>, keys: Keys, writer: &mut Writer) {
+    if let Some(mark) = mark {
         writer.key(keys, OWN_MARK);
-        writer.int(1);
+        writer.int(i64::from(mark));
     }
 }
 

@@ -200,7 +200,7 @@ impl Routing {
             mobile_seq: self.local.seq,
             change,
         };
-        let message = message::encode(&self.config.id, message::MULTICAST_ADDRESS, &body);
+        let message = self.encode(message::MULTICAST_ADDRESS, &body);
         for link in multicast(&self.topology, self.routes.values(), None, |_| false) {
             self.output.push_back(Output::Send {
                 link,

@@ -12,12 +12,19 @@
 //! LSR and LSU spread link states ([`link_state`]), MAR and MAU spread addresses ([`mobile`]), and every router computes
 //! the same shortest paths from the same link states ([`path`]).
 //!
+//! C routers advertise what is new to everyone and are then asked for it by everyone. Here a new link state goes to
+//! everyone at once ([`flood`]), neighbours compare what they know and tell each other what may be missing
+//! ([`agreement`]), and advertisements only show that a router is alive. Where there are C routers it does as they do in
+//! addition.
+//!
 //! Own links that come and go take effect on own routes at once. So does the first news of others between two ticks, and
 //! the loss of a link is told at once; everything else is collected until the next tick.
 
+mod agreement;
 mod annotations;
 mod decode;
 mod encode;
+mod flood;
 mod hello;
 mod link_state;
 mod message;
@@ -42,10 +49,11 @@ pub use types::{Config, ControlLink, LogEvent, Output, RouterId, Treatment};
 pub use view::{RemoteAddress, Route, RouteView};
 
 use crate::core::annotations::Annotations;
+use agreement::Agreement;
 use decode::Envelope;
 use encode::Writer;
 use hello::Link;
-use message::{Body, Destination, Header, RouterAdvertisement};
+use message::{Body, Destination, Header, RouterAdvertisement, Run};
 use mobile::{Local, Remote};
 use node::{LinkState, Nodes};
 use path::Topology;
@@ -80,11 +88,11 @@ pub struct Routing {
     last_hello: Option<Instant>,
     last_ra: Option<Instant>,
     last_change: Option<Instant>,
-    /// When something happened that others may not know of: own links changed, a router came within reach, or one has
+    /// When something happened that C routers may not know of: own links changed, a router came within reach, or one has
     /// restarted.
     flux_since: Option<Instant>,
-    /// The last RA passed on of each run (id and instance) of a router, and when.
-    floods: HashMap<(RouterId, i64), (RouterAdvertisement, Instant)>,
+    /// The last RA passed on of each run of a router, and when.
+    floods: HashMap<(RouterId, Run), (RouterAdvertisement, Instant)>,
     local: Local,
     remote: Remote,
     topology: Arc<Topology>,
@@ -93,6 +101,8 @@ pub struct Routing {
     view_dirty: bool,
     output: VecDeque<Output>,
     duplicate_reported: Option<Instant>,
+    /// A router with our id has to hear of us.
+    duplicate_unaware: bool,
     /// Routers for which there was no room; each is logged once.
     warned: HashSet<RouterId>,
     /// Routers with a newer protocol; each is logged once.
@@ -104,6 +114,8 @@ pub struct Routing {
     requests_due: bool,
     /// A loss was told at once since the last tick.
     told_early: bool,
+    /// See [`Self::digest`]; `None`: to be computed.
+    digest: Option<u32>,
 }
 
 impl Routing {
@@ -133,12 +145,14 @@ impl Routing {
             view_dirty: false,
             output: VecDeque::new(),
             duplicate_reported: None,
+            duplicate_unaware: false,
             warned: HashSet::new(),
             warned_version: HashSet::new(),
             many_warned: false,
             eager: 0,
             requests_due: false,
             told_early: false,
+            digest: None,
             config,
         }
     }
@@ -151,7 +165,12 @@ impl Routing {
             // The neighbour's next HELLO brings the new cost into the link state.
             Some(known) => known.cost = cost,
             None => {
-                self.links.insert(link, Link { cost, heard: None });
+                let new = Link {
+                    cost,
+                    heard: None,
+                    agreement: Agreement::default(),
+                };
+                self.links.insert(link, new);
                 self.send_hello_on(link);
             }
         }
@@ -172,7 +191,7 @@ impl Routing {
         if self.own_changed && !self.told_early {
             self.told_early = true;
             if self.maintain(now) {
-                self.send_ra(now);
+                self.tell_link_state(now);
             }
         }
     }
@@ -207,9 +226,14 @@ impl Routing {
         self.send_hello_if_due(now);
         let ra_due = self.ra_is_due(now);
         let link_state_changed = self.maintain(now);
-        // The MAU goes before the RA with its number, lest every router ask for what is on its way.
+        // The MAU goes before what tells of its number, lest every router ask for what is on its way.
         let addresses_changed = self.send_mau_if_changed();
-        if ra_due || link_state_changed || addresses_changed {
+        self.digest = None;
+        if link_state_changed {
+            self.tell_link_state(now);
+        }
+        let told = self.last_ra == Some(now);
+        if !told && (ra_due || addresses_changed && !link_state_changed) {
             self.send_ra(now);
         }
     }
@@ -308,25 +332,40 @@ impl Routing {
         }
         let (header, body) = envelope.control()?;
         if header.id == self.config.id {
+            // A link state may be an old one of ours that someone still holds.
             let instance = match &body {
                 Body::Hello(hello) => hello.instance,
                 Body::Ra(ra) => ra.instance,
-                _ => self.config.instance,
+                _ => return Ok(()),
             };
-            if instance != self.config.instance {
+            let process = header.process;
+            if (Run { instance, process }).differs(&self.run()) {
                 self.report_duplicate(now);
             }
             return Ok(());
         }
-        if let (Destination::Flood, Body::Ra(ra), false) = (&destination, &body, looped)
+        let flood = matches!(destination, Destination::Flood) && !looped;
+        if flood
+            && let Body::Ra(ra) = &body
             && self.learn(&header.id)
         {
-            self.flood(link, &header, ra, &annotations, &rest);
+            self.flood_ra(link, &header, ra, &annotations, &rest);
         }
-        if self.understands(&header, &body) {
-            self.handle(link, &destination, &header, body, now)?;
+        if !self.understands(&header, &body) {
+            return Ok(());
         }
-        Ok(())
+        if matches!(body, Body::Ra(_) | Body::Lsu(_) | Body::Mau { .. }) {
+            self.digest = None;
+        }
+        if let Body::Lsu(update) = body {
+            let process = header.process;
+            let run = update.instance.map(|instance| Run { instance, process });
+            if self.handle_lsu(&header, update, now) && flood {
+                self.pass_on(link, &header, run, &annotations, &rest);
+            }
+            return Ok(());
+        }
+        self.handle(link, &destination, &header, body, now)
     }
 
     fn handle(
@@ -347,7 +386,9 @@ impl Routing {
             }
             (_, Body::Ra(ra)) => self.handle_ra(header, &ra, now),
             (_, Body::Lsr) => self.handle_lsr(link, header),
-            (_, Body::Lsu(update)) => self.handle_lsu(header, update, now),
+            (_, Body::Lsu(update)) => {
+                self.handle_lsu(header, update, now);
+            }
             (_, Body::Mar { have_seq }) => self.handle_mar(link, header, have_seq),
             (_, Body::Mau { mobile_seq, change }) => {
                 self.handle_mau(header, mobile_seq, change, now);
@@ -379,6 +420,19 @@ impl Routing {
         }
     }
 
+    fn run(&self) -> Run {
+        Run {
+            instance: self.config.instance,
+            process: self.config.process,
+        }
+    }
+
+    /// An own message.
+    fn encode(&self, to: &str, body: &Body) -> Bytes {
+        let mark = self.config.process.unwrap_or(message::UNTOLD);
+        message::encode(&self.own_entry, &self.config.id, to, body, Some(mark))
+    }
+
     /// Sends an own message to a router, over `fallback` if it has no route.
     fn send_to(
         &mut self,
@@ -389,7 +443,7 @@ impl Routing {
     ) {
         self.refresh_routes();
         if let Some(link) = self.link_to(id.as_str()).or(fallback) {
-            let message = message::encode(&self.config.id, address, body);
+            let message = self.encode(address, body);
             self.output.push_back(Output::Send { link, message });
         }
     }

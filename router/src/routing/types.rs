@@ -102,6 +102,8 @@ pub struct Config {
     pub id: RouterId,
     /// Boot identity: Unix time at start, in seconds. Must differ from the previous run's.
     pub instance: i64,
+    /// A random number above 1 that tells this process from another one with the same id and instance. `None`: untold.
+    pub process: Option<u32>,
     /// Period of HELLO.
     pub hello_interval: Duration,
     /// A neighbour without HELLO for longer is lost.
@@ -126,6 +128,7 @@ impl Config {
         Self {
             id,
             instance,
+            process: None,
             hello_interval: Duration::from_secs(1),
             hello_max_age: Duration::from_secs(3),
             ra_interval: Duration::from_secs(30),

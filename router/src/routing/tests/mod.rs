@@ -6,8 +6,10 @@ mod wire;
 
 use bytes::Bytes;
 
+use crate::routing;
+
 use super::decode::Envelope;
-use super::message::{Body, Header};
+use super::message::{self, Body, Header};
 use super::{Annotations, RouterId};
 
 /// A recorded message by name.
@@ -38,6 +40,15 @@ fn decode(octets: &Bytes) -> (Annotations, String, Header, Body) {
         header,
         body,
     )
+}
+
+/// A message as its sender writes it.
+fn encode(sender: &str, to: &str, body: &Body) -> Bytes {
+    encode_marked(sender, to, body, Some(message::UNTOLD))
+}
+
+fn encode_marked(sender: &str, to: &str, body: &Body, mark: Option<u32>) -> Bytes {
+    message::encode(&format!("0/{sender}"), &id(sender), to, body, mark)
 }
 
 fn id(text: &str) -> RouterId {

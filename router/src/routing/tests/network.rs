@@ -1,13 +1,13 @@
 //! A network of routers in one thread with virtual time: delay, loss, partitions, restarts; the same seed gives the
 //! same run.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::super::{Config, ControlLink, Output, RouteView, Routing};
-use super::id;
+use super::routing::{Config, ControlLink, Output, RouteView, RouterId, Routing, Treatment};
 
 /// SplitMix64.
 pub(super) struct Random(pub(super) u64);
@@ -26,9 +26,36 @@ impl Random {
     }
 }
 
+/// A random tree with up to `extra` links more, costs 1 to 3.
+pub(super) fn random_edges(seed: u64, count: usize, extra: usize) -> Vec<(usize, usize, u32)> {
+    let mut random = Random(seed);
+    let mut edges: Vec<(usize, usize, u32)> = (1..count)
+        .map(|number| {
+            (
+                random.below(number as u64) as usize,
+                number,
+                1 + random.below(3) as u32,
+            )
+        })
+        .collect();
+    for _ in 0..extra {
+        let (a, b) = (
+            random.below(count as u64) as usize,
+            random.below(count as u64) as usize,
+        );
+        if a != b
+            && !edges
+                .iter()
+                .any(|(c, d, _)| (*c, *d) == (a, b) || (*c, *d) == (b, a))
+        {
+            edges.push((a, b, 1 + random.below(3) as u32));
+        }
+    }
+    edges
+}
+
 struct Router {
     routing: Routing,
-    next_tick: Instant,
     instance: i64,
     /// Addresses announced again after a restart.
     keys: Vec<String>,
@@ -54,17 +81,26 @@ pub(super) struct Network {
     names: Vec<String>,
     routers: Vec<Router>,
     wires: Vec<Wire>,
+    /// Next tick of each router.
+    ticks: BTreeSet<(Instant, usize)>,
     /// Arrival time and order of sending → wire, receiving end, epoch of the wire, message.
     flying: BTreeMap<(Instant, u64), (usize, usize, u64, Bytes)>,
     /// Counts ups and downs of each wire: what flew before a cut does not arrive after it.
     epochs: Vec<u64>,
     sent: u64,
+    hellos: u64,
+    /// Lives of routers so far; each is a process of its own.
+    lives: u32,
+    /// The longest that a router took for one event, until it had nothing to say any more.
+    slowest: Duration,
     random: Random,
     pub(super) delay: Duration,
     /// Links differ in delay by up to this: what travels over one overtakes what travels over another.
     pub(super) spread: Duration,
     pub(super) loss_percent: u64,
     pub(super) limit: usize,
+    /// Routers added or restarted later advertise when something changes only, and remember for as long.
+    pub(super) no_periodic_advertisements: bool,
 }
 
 impl Network {
@@ -76,27 +112,37 @@ impl Network {
             names: Vec::new(),
             routers: Vec::new(),
             wires: Vec::new(),
+            ticks: BTreeSet::new(),
             flying: BTreeMap::new(),
             epochs: Vec::new(),
             sent: 0,
+            hellos: 0,
+            lives: 0,
+            slowest: Duration::ZERO,
             random: Random(seed),
             delay: Duration::from_millis(2),
             spread: Duration::ZERO,
             loss_percent: 0,
             limit: 1000,
+            no_periodic_advertisements: false,
         }
     }
 
     /// Routers `names` linked as `edges` (positions and cost) say.
     pub(super) fn of(seed: u64, count: usize, edges: &[(usize, usize, u32)]) -> Self {
         let mut network = Self::new(seed);
+        network.build(count, edges);
+        network
+    }
+
+    /// Adds `count` routers and links among them.
+    pub(super) fn build(&mut self, count: usize, edges: &[(usize, usize, u32)]) {
         for number in 0..count {
-            network.add(&format!("r{number:03}"));
+            self.add(&format!("r{number:03}"));
         }
         for (a, b, cost) in edges {
-            network.connect(*a, *b, *cost);
+            self.connect(*a, *b, *cost);
         }
-        network
     }
 
     pub(super) fn ring(seed: u64, count: usize) -> Self {
@@ -114,11 +160,10 @@ impl Network {
     pub(super) fn add(&mut self, name: &str) -> usize {
         let instance = 1_700_000_000 + self.routers.len() as i64;
         let phase = Duration::from_millis(self.random.below(1000));
-        let mut config = Config::new(id(name), instance);
-        config.max_routers = self.limit;
+        let routing = self.life(name, instance, self.now);
+        self.ticks.insert((self.now + phase, self.routers.len()));
         self.routers.push(Router {
-            routing: Routing::new(config, self.now),
-            next_tick: self.now + phase,
+            routing,
             instance,
             keys: Vec::new(),
             events: Vec::new(),
@@ -127,6 +172,26 @@ impl Network {
         });
         self.names.push(name.to_owned());
         self.routers.len() - 1
+    }
+
+    fn life(&mut self, name: &str, instance: i64, now: Instant) -> Routing {
+        self.lives += 1;
+        let mut config = Config::new(RouterId::from(name), instance);
+        config.process = Some(1 + self.lives);
+        config.max_routers = self.limit;
+        if self.no_periodic_advertisements {
+            config.ra_interval = Duration::from_secs(1 << 20);
+            config.remote_ls_max_age = Duration::from_secs(1 << 21);
+        }
+        Routing::new(config, now)
+    }
+
+    /// A router that is not connected yet starts anew, in the second in which another one did.
+    pub(super) fn start_together(&mut self, with: usize, number: usize) {
+        let (name, instance) = (self.names[number].clone(), self.routers[with].instance);
+        let routing = self.life(&name, instance, self.now);
+        let router = &mut self.routers[number];
+        (router.instance, router.routing) = (instance, routing);
     }
 
     pub(super) fn connect(&mut self, a: usize, b: usize, cost: u32) -> usize {
@@ -190,11 +255,11 @@ impl Network {
             self.cut(*wire);
         }
         let now = self.clock(number);
+        let instance = self.routers[number].instance + 1000;
+        let name = self.names[number].clone();
+        let routing = self.life(&name, instance, now);
         let router = &mut self.routers[number];
-        router.instance += 1000;
-        let mut config = Config::new(id(&self.names[number]), router.instance);
-        config.max_routers = self.limit;
-        router.routing = Routing::new(config, now);
+        (router.instance, router.routing) = (instance, routing);
         for key in router.keys.clone() {
             self.announce(number, &key);
         }
@@ -225,9 +290,7 @@ impl Network {
 
     pub(super) fn announce(&mut self, number: usize, key: &str) {
         let router = &mut self.routers[number];
-        router
-            .routing
-            .announce(key, super::super::Treatment::Multicast, 0);
+        router.routing.announce(key, Treatment::Multicast, 0);
         if !router.keys.iter().any(|known| known == key) {
             router.keys.push(key.to_owned());
         }
@@ -251,6 +314,8 @@ impl Network {
 
     fn send(&mut self, from: usize, wire: usize, message: Bytes) {
         self.sent += 1;
+        let start = &message[..message.len().min(200)];
+        self.hellos += u64::from(start.windows(7).any(|word| word == b"qdhello"));
         let Wire {
             ends, up, silent, ..
         } = &self.wires[wire];
@@ -268,13 +333,9 @@ impl Network {
     pub(super) fn run(&mut self, time: Duration) {
         let end = self.now + time;
         loop {
-            let tick = self
-                .routers
-                .iter()
-                .enumerate()
-                .map(|(number, router)| (router.next_tick, number))
-                .min();
-            let Some((tick, number)) = tick else { return };
+            let Some((tick, number)) = self.ticks.first().copied() else {
+                return;
+            };
             let arrival = self.flying.first_key_value().map(|((at, _), _)| *at);
             let next = arrival.map_or(tick, |at| at.min(tick));
             if next > end {
@@ -293,21 +354,26 @@ impl Network {
                 }
                 let now = self.clock(to);
                 if self.epochs[wire] == epoch && !self.wires[wire].silent {
+                    let begin = Instant::now();
                     self.routers[to]
                         .routing
                         .receive(ControlLink(wire as u64), &message, now);
                     self.drain(to);
+                    self.slowest = self.slowest.max(begin.elapsed());
                 }
             } else {
+                self.ticks.pop_first();
                 let asleep = self.routers[number].asleep;
                 if asleep > self.now {
-                    self.routers[number].next_tick = asleep;
+                    self.ticks.insert((asleep, number));
                     continue;
                 }
                 let now = self.clock(number);
-                self.routers[number].next_tick += Duration::from_secs(1);
+                self.ticks.insert((tick + Duration::from_secs(1), number));
+                let begin = Instant::now();
                 self.routers[number].routing.tick(now);
                 self.drain(number);
+                self.slowest = self.slowest.max(begin.elapsed());
             }
         }
         self.now = end;
@@ -343,6 +409,17 @@ impl Network {
         self.sent
     }
 
+    /// Messages sent, HELLO left out.
+    pub(super) fn news_sent(&self) -> u64 {
+        self.sent - self.hellos
+    }
+
+    #[allow(dead_code, reason = "the example prints it; tests assert no times")]
+    /// The longest that a router took for one event since the last call, in real time.
+    pub(super) fn take_slowest(&mut self) -> Duration {
+        std::mem::take(&mut self.slowest)
+    }
+
     pub(super) fn elapsed(&self) -> Duration {
         self.now - self.start
     }
@@ -359,58 +436,83 @@ impl Network {
     pub(super) fn redundant_wire(&mut self) -> usize {
         let redundant = (0..self.wires.len()).find(|wire| {
             self.wires[*wire].up = false;
-            let connected = self.true_costs(0).len() + 1 == self.routers.len();
+            let reached = Self::true_costs(&self.true_neighbours(), 0).len();
+            let connected = reached + 1 == self.routers.len();
             self.wires[*wire].up = true;
             connected
         });
         redundant.expect("there is a ring")
     }
 
+    /// Links between that half of the routers that is nearest to the first one and the others.
+    pub(super) fn border(&self) -> Vec<usize> {
+        let neighbours = self.true_neighbours();
+        let mut half = BTreeSet::new();
+        let mut queue = std::collections::VecDeque::from([0]);
+        while let Some(at) = queue.pop_front() {
+            if half.len() < self.routers.len() / 2 && half.insert(at) {
+                queue.extend(neighbours[at].keys());
+            }
+        }
+        let crosses = |wire: &usize| {
+            let [a, b] = self.wires[*wire].ends;
+            half.contains(&a) != half.contains(&b)
+        };
+        (0..self.wires.len()).filter(crosses).collect()
+    }
+
     pub(super) fn name(&self, number: usize) -> &str {
         &self.names[number]
     }
 
-    /// Costs of the cheapest paths from `root` over links that are up.
-    fn true_costs(&self, root: usize) -> BTreeMap<usize, u32> {
-        let mut costs = BTreeMap::from([(root, 0)]);
-        loop {
-            let mut changed = false;
-            for wire in self.wires.iter().filter(|wire| wire.up && !wire.silent) {
-                for (from, to) in [(wire.ends[0], wire.ends[1]), (wire.ends[1], wire.ends[0])] {
-                    if let Some(cost) = costs.get(&from).map(|cost| cost + wire.cost)
-                        && costs.get(&to).is_none_or(|known| cost < *known)
-                    {
-                        costs.insert(to, cost);
-                        changed = true;
-                    }
-                }
-            }
-            if !changed {
-                costs.remove(&root);
-                return costs;
-            }
+    /// Neighbours of each router over links that are up, with the cost.
+    fn true_neighbours(&self) -> Vec<BTreeMap<usize, u32>> {
+        let mut neighbours = vec![BTreeMap::new(); self.routers.len()];
+        for wire in self.wires.iter().filter(|wire| wire.up && !wire.silent) {
+            let [a, b] = wire.ends;
+            neighbours[a].insert(b, wire.cost);
+            neighbours[b].insert(a, wire.cost);
         }
+        neighbours
     }
 
-    fn true_neighbours(&self, number: usize) -> Vec<&str> {
-        let up = self.wires.iter().filter(|wire| wire.up && !wire.silent);
-        let mut names: Vec<_> = up
-            .filter_map(|wire| match wire.ends {
-                [a, b] if a == number => Some(self.name(b)),
-                [a, b] if b == number => Some(self.name(a)),
-                _ => None,
-            })
-            .collect();
-        names.sort_unstable();
-        names
+    /// Costs of the cheapest paths from `root`, itself left out.
+    fn true_costs(neighbours: &[BTreeMap<usize, u32>], root: usize) -> BTreeMap<usize, u32> {
+        let mut costs = BTreeMap::new();
+        let mut queue = BinaryHeap::from([Reverse((0, root))]);
+        while let Some(Reverse((cost, at))) = queue.pop() {
+            if costs.contains_key(&at) {
+                continue;
+            }
+            costs.insert(at, cost);
+            queue.extend(
+                neighbours[at]
+                    .iter()
+                    .map(|(to, more)| Reverse((cost + more, *to))),
+            );
+        }
+        costs.remove(&root);
+        costs
     }
 
     /// What still differs between the routers' views and the truth.
     pub(super) fn complaints(&self) -> Vec<String> {
         let mut complaints = Vec::new();
+        let neighbours = self.true_neighbours();
+        let numbers: HashMap<&str, usize> = (0..self.names.len())
+            .map(|number| (self.name(number), number))
+            .collect();
+        let names: Vec<Vec<&str>> = neighbours
+            .iter()
+            .map(|neighbours| {
+                let mut names: Vec<_> = neighbours.keys().map(|to| self.name(*to)).collect();
+                names.sort_unstable();
+                names
+            })
+            .collect();
         for number in 0..self.routers.len() {
             let view = self.view(number);
-            let truth = self.true_costs(number);
+            let truth = Self::true_costs(&neighbours, number);
             let costs: BTreeMap<&str, u32> = truth
                 .iter()
                 .map(|(to, cost)| (self.name(*to), *cost))
@@ -427,15 +529,11 @@ impl Network {
                 ));
             }
             for (to, route) in view.routers.iter() {
-                let position = self.names.iter().position(|name| name == to.as_str());
-                let truth = position
-                    .map(|position| self.true_neighbours(position))
+                let truth = numbers
+                    .get(to.as_str())
+                    .map(|number| &names[*number][..])
                     .unwrap_or_default();
-                let found: Vec<&str> = route
-                    .neighbours
-                    .iter()
-                    .map(super::super::RouterId::as_str)
-                    .collect();
+                let found: Vec<&str> = route.neighbours.iter().map(RouterId::as_str).collect();
                 if found != truth {
                     complaints.push(format!(
                         "{} links {to} to {found:?}, not {truth:?}",
@@ -451,11 +549,7 @@ impl Network {
             }
             let mut addresses: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
             for (key, address) in &view.addresses {
-                let mut routers: Vec<_> = address
-                    .routers
-                    .iter()
-                    .map(super::super::RouterId::as_str)
-                    .collect();
+                let mut routers: Vec<_> = address.routers.iter().map(RouterId::as_str).collect();
                 routers.sort_unstable();
                 addresses.insert(key, routers);
             }

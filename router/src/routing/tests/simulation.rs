@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::network::{Network, Random};
+use super::network::{Network, Random, random_edges};
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -96,6 +96,31 @@ fn partitions_heal_whatever_happened_meanwhile() {
         network.run_until(seconds(15), Network::agrees);
         assert_multicast(&network, "Mq", &[4, 5]);
     }
+}
+
+#[test]
+fn two_networks_that_meet_become_one() {
+    let mut network = Network::new(17);
+    // Nothing is put right by advertisements that would have come anyway.
+    network.no_periodic_advertisements = true;
+    network.build(60, &random_edges(17, 60, 30));
+    for number in (0..60).step_by(7) {
+        network.announce(number, "Mmc");
+    }
+    network.announce(0, "Mold");
+    network.run_until(seconds(20), Network::agrees);
+    let border = network.border();
+    border.iter().for_each(|wire| network.cut(*wire));
+    network.run_until(seconds(20), Network::agrees);
+    network.withdraw(0, "Mold");
+    network.announce(59, "Mnew");
+    network.restart(30);
+    network.run(seconds(20));
+    network.raise(border[0]);
+    network.run_until(seconds(20), Network::agrees);
+    border[1..].iter().for_each(|wire| network.raise(*wire));
+    network.run_until(seconds(20), Network::agrees);
+    assert_multicast(&network, "Mmc", &(0..60).step_by(7).collect::<Vec<_>>());
 }
 
 #[test]
@@ -245,47 +270,80 @@ fn a_quiet_network_sends_little() {
     assert!(network.elapsed() > seconds(80));
 }
 
-#[test]
-fn a_change_far_away_makes_nobody_else_advertise() {
-    let mut network = random_network(13, 40, 40);
-    network.run_until(seconds(20), Network::agrees);
-    network.run(seconds(40));
-    let quiet = network.messages_sent();
-    network.run(seconds(30));
-    let quiet = network.messages_sent() - quiet;
-    // A link beside which there is another way, so that all stay within reach of all.
-    let wire = network.redundant_wire();
-    let before = network.messages_sent();
-    network.cut(wire);
-    network.run(seconds(30));
-    let cost = (network.messages_sent() - before).saturating_sub(quiet);
+/// Messages that `change` causes in a network that says nothing unless something changes, HELLO left out.
+fn messages_of(network: &mut Network, change: impl FnOnce(&mut Network)) -> u64 {
+    let before = network.news_sent();
+    change(network);
+    network.run(seconds(15));
     assert!(network.agrees(), "{:?}", network.complaints());
-    // Both ends advertise three times, which crosses a link twice at most; every router asks both ends, each hop of
-    // which is a message. If all advertised it would be 40 times 3 floods.
-    let (links, routers) = (network.wires() as u64, network.count() as u64);
-    let limit = 2 * 3 * 2 * links + 2 * 2 * routers * 6;
-    assert!(cost <= limit, "{cost} messages, {limit} at most");
+    let caused = network.news_sent() - before;
+    network.run(seconds(10));
+    assert_eq!(network.news_sent(), before + caused, "it is quiet again");
+    caused
 }
 
 #[test]
-fn two_routers_with_one_id_are_reported() {
-    let mut network = Network::chain(11, 3);
-    network.run_until(seconds(8), Network::agrees);
-    let twin = network.add("r000");
-    network.connect(2, twin, 1);
-    network.run(seconds(8));
-    let reports = network
-        .take_events(twin)
-        .iter()
-        .filter(|event| event.starts_with("DuplicateId"))
-        .count();
-    assert!((1..=2).contains(&reports), "{reports}");
-    assert!(
-        network
-            .take_events(0)
-            .iter()
-            .any(|event| event.starts_with("DuplicateId"))
-    );
+fn a_change_costs_at_most_four_messages_for_each_link() {
+    for (seed, count, extra) in [(13, 40, 40), (19, 60, 400), (20, 150, 75)] {
+        let mut network = Network::new(seed);
+        network.no_periodic_advertisements = true;
+        network.build(count, &random_edges(seed, count, extra));
+        network.announce(3, "Mmc");
+        network.run_until(seconds(20), Network::agrees);
+        network.run(seconds(10));
+        let limit = 4 * network.wires() as u64;
+        let wire = network.redundant_wire();
+        let costs = [
+            (
+                "lost",
+                messages_of(&mut network, |network| network.cut(wire)),
+            ),
+            (
+                "up",
+                messages_of(&mut network, |network| network.raise(wire)),
+            ),
+            (
+                "added",
+                messages_of(&mut network, |network| network.announce(7, "Mmc")),
+            ),
+            (
+                "withdrawn",
+                messages_of(&mut network, |network| network.withdraw(3, "Mmc")),
+            ),
+        ];
+        for (what, cost) in costs {
+            assert!(
+                cost > 0 && cost <= limit,
+                "{what}: {cost} messages, {limit} at most, {count} routers"
+            );
+        }
+        assert_multicast(&network, "Mmc", &[7]);
+    }
+}
+
+#[test]
+fn two_routers_with_one_id_are_reported_by_both_whenever_they_started() {
+    for same_second in [false, true] {
+        let mut network = Network::chain(11, 3);
+        network.run_until(seconds(8), Network::agrees);
+        let twin = network.add("r000");
+        if same_second {
+            network.start_together(0, twin);
+        }
+        network.connect(2, twin, 1);
+        network.run(seconds(8));
+        for number in [0, twin] {
+            let reports = network
+                .take_events(number)
+                .iter()
+                .filter(|event| event.starts_with("DuplicateId"))
+                .count();
+            assert!(
+                (1..=2).contains(&reports),
+                "{reports} of {number}, {same_second}"
+            );
+        }
+    }
 }
 
 #[test]
@@ -299,32 +357,9 @@ fn fifty_routers_agree() {
     assert_multicast(&network, "Mmc", &[0, 25, 49]);
 }
 
-/// A random tree with up to `extra` links more, costs 1 to 3.
+/// See [`random_edges`].
 fn random_network(seed: u64, count: usize, extra: usize) -> Network {
-    let mut random = Random(seed);
-    let mut edges: Vec<(usize, usize, u32)> = (1..count)
-        .map(|number| {
-            (
-                random.below(number as u64) as usize,
-                number,
-                1 + random.below(3) as u32,
-            )
-        })
-        .collect();
-    for _ in 0..extra {
-        let (a, b) = (
-            random.below(count as u64) as usize,
-            random.below(count as u64) as usize,
-        );
-        if a != b
-            && !edges
-                .iter()
-                .any(|(c, d, _)| (*c, *d) == (a, b) || (*c, *d) == (b, a))
-        {
-            edges.push((a, b, 1 + random.below(3) as u32));
-        }
-    }
-    Network::of(seed, count, &edges)
+    Network::of(seed, count, &random_edges(seed, count, extra))
 }
 
 proptest! {

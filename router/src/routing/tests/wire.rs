@@ -10,7 +10,7 @@ use super::super::message::{
     RouterAdvertisement,
 };
 use super::super::{Annotations, Config, ControlLink, LogEvent, Output, Routing, Treatment};
-use super::{decode, id, recorded};
+use super::{decode, encode, encode_marked, id, recorded};
 
 fn descriptor(key: &str, treatment: Treatment, mesh: Option<&str>) -> Descriptor {
     Descriptor {
@@ -27,6 +27,7 @@ fn samples() -> Vec<(&'static str, &'static str, &'static str, Body)> {
         Body::Hello(Hello {
             instance,
             seen: seen.iter().map(|text| id(text)).collect(),
+            digest: None,
         })
     };
     let lsu = |instance, ls_seq, peers: &[(&str, u32)]| {
@@ -34,6 +35,7 @@ fn samples() -> Vec<(&'static str, &'static str, &'static str, Body)> {
         Body::Lsu(LinkStateUpdate {
             instance: Some(instance),
             ls_seq,
+            mobile_seq: None,
             peers,
         })
     };
@@ -141,7 +143,7 @@ fn samples() -> Vec<(&'static str, &'static str, &'static str, Body)> {
 fn messages_are_written_octet_for_octet_as_c_routers_write_them() {
     for (name, sender, address, body) in samples() {
         assert_eq!(
-            message::encode_as(&id(sender), address, &body, false),
+            encode_marked(sender, address, &body, None),
             recorded(name),
             "{name}"
         );
@@ -151,8 +153,8 @@ fn messages_are_written_octet_for_octet_as_c_routers_write_them() {
 #[test]
 fn hello_and_link_states_tell_of_which_implementation_the_sender_is() {
     for (name, sender, address, body) in samples() {
-        let marked = matches!(body, Body::Hello(_) | Body::Lsu(_));
-        let octets = message::encode(&id(sender), address, &body);
+        let marked = matches!(body, Body::Hello(_) | Body::Ra(_) | Body::Lsu(_));
+        let octets = encode(sender, address, &body);
         let (_, _, header, read) = decode(&octets);
         assert_eq!((header.own, &read), (marked, &body), "{name}");
         let (_, _, header, _) = decode(&recorded(name));
@@ -187,7 +189,7 @@ fn numbers_beyond_32_bits_are_written_as_long() {
         ls_seq: 200,
         mobile_seq: -1,
     });
-    let octets = message::encode(&id("a"), message::FLOOD_ADDRESS, &body);
+    let octets = encode("a", message::FLOOD_ADDRESS, &body);
     let needle = [&b"\xa1\x08instance\x81"[..], &(1i64 << 40).to_be_bytes()].concat();
     assert!(octets.windows(needle.len()).any(|window| window == needle));
     let needle = b"\xa1\x06ls_seq\x71\x00\x00\x00\xc8";
