@@ -59,6 +59,23 @@ impl Envelope {
         self.to.as_deref()
     }
 
+    /// Sender, number and content if it is an absolute MAU.
+    pub(super) fn all_addresses(&self) -> Option<(Header, i64, Change)> {
+        if self.opcode.as_deref() != Some("MAU") {
+            return None;
+        }
+        match self.control() {
+            Ok((
+                header,
+                Body::Mau {
+                    mobile_seq,
+                    change: change @ Change::Absolute { .. },
+                },
+            )) => Some((header, mobile_seq, change)),
+            _ => None,
+        }
+    }
+
     /// The message for this router.
     pub(super) fn control(&self) -> Result<(Header, Body), MessageError> {
         let opcode = self.opcode.as_deref().unwrap_or_default();

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::message::{self, Body, Change, Descriptor, Header};
+use super::decode::Envelope;
+use super::message::{self, Body, Change, Descriptor, Header, MOBILE_VERSION};
 use super::view::multicast;
 use super::{ControlLink, LogEvent, Output, RemoteAddress, RouterId, Routing, Treatment};
 
@@ -318,6 +319,20 @@ impl Routing {
                 limit: MAX_ADDRESSES,
             };
             self.output.push_back(Output::Log(event));
+        }
+    }
+
+    /// Takes in what passes by. A router that has just heard of an address sends there at once, through this one, which
+    /// may have asked in vain so far: C routers do not answer whom they do not know yet.
+    pub(super) fn overhear(&mut self, passing: &Envelope, now: Instant) {
+        let Some((header, mobile_seq, change)) = passing.all_addresses() else {
+            return;
+        };
+        let known = self.nodes.get(header.id.as_str());
+        if header.version <= MOBILE_VERSION
+            && known.is_some_and(|node| node.mobile_seq < mobile_seq)
+        {
+            self.handle_mau(&header, mobile_seq, change, now);
         }
     }
 

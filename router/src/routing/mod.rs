@@ -323,6 +323,7 @@ impl Routing {
         match destination {
             Destination::Router(id) if id != self.config.id.as_str() => {
                 if let Some(next) = self.link_to(id).filter(|next| !looped && *next != link) {
+                    self.overhear(&envelope, now);
                     self.forward(&[next], &annotations, &rest);
                 }
                 return Ok(());

@@ -1122,6 +1122,27 @@ fn messages_for_others_follow_their_routes() {
 }
 
 #[test]
+fn addresses_that_are_told_to_others_are_taken_in_on_their_way() {
+    let mut bench = Bench::new();
+    bench.neighbour(FIRST, 1, "b", &[]);
+    bench.neighbour(SECOND, 1, "c", &[]);
+    let to_c = "amqp:/_topo/0/c/qdrouter.ma";
+    for (seq, keys, expected) in [
+        (2, &["Mq"][..], &["b"][..]),
+        (1, &[], &["b"]),
+        (2, &[], &["b"]),
+        (3, &["Mother"], &[]),
+    ] {
+        let octets = travelled("b", &["b"], to_c, &exist(seq, keys));
+        assert_eq!(bench.receive_octets(FIRST, &octets).len(), 1, "passed on");
+        assert_eq!(bench.announcers("Mq"), expected, "number {seq}");
+    }
+    let stranger = travelled("x", &["x", "b"], to_c, &exist(2, &["Mx"]));
+    assert_eq!(bench.receive_octets(FIRST, &stranger).len(), 1);
+    assert!(bench.announcers("Mx").is_empty());
+}
+
+#[test]
 fn recorded_forwarding_is_reproduced() {
     // An advertisement of rc as rb received it, and as rb passed it on to ra.
     let forwarded = super::recorded("RA_FORWARDED");
