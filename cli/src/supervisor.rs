@@ -13,7 +13,7 @@ use model::{Paths, store};
 use runtime::engine::BoxFuture;
 use runtime::native;
 use runtime::site::{Process, Processes, Supervision, Supervisor, SupervisorError};
-use systemd::{Bus, BusError, Linger, Scope, Service, Surroundings, UnitName};
+use systemd::{Bus, BusError, Journal, Linger, Output, Scope, Service, Surroundings, UnitName};
 use tokio::sync::OnceCell;
 
 use crate::error::CommandError;
@@ -55,6 +55,7 @@ pub(crate) fn tell_ready() {
 pub(crate) struct Systemd {
     surroundings: Surroundings,
     linger: Linger,
+    journal: Journal,
     /// Of unit files
     directory: PathBuf,
     /// Which `RuntimeDirectory=` is relative to
@@ -76,6 +77,7 @@ impl Systemd {
                 Scope::System => PathBuf::from("/run"),
             },
             linger: Linger::of(&paths.user, paths.uid),
+            journal: Journal::of(surroundings.scope, paths.uid),
             booted: PathBuf::from(BOOTED),
             bus: OnceCell::new(),
             surroundings,
@@ -169,7 +171,11 @@ impl Systemd {
             unless: processes.stop_marker.clone(),
             command: process.command.clone(),
             environment,
-            log: process.log.clone(),
+            output: if self.journal.is_readable() {
+                Output::Journal
+            } else {
+                Output::Append(process.log.clone())
+            },
             runtime_directory: processes
                 .sockets
                 .strip_prefix(&self.runtime_directory)
@@ -259,12 +265,25 @@ impl Supervisor for Systemd {
             for process in &processes.all {
                 let unit =
                     UnitName::service(&process.name).map_err(|error| plain(error.to_string()))?;
-                bus.start(&unit).await.map_err(|error| SupervisorError {
-                    log: native::log_tail(&process.log, LOG_LINES),
-                    ..self.failed(&error)
-                })?;
+                if let Err(error) = bus.start(&unit).await {
+                    return Err(SupervisorError {
+                        log: self.log(process, LOG_LINES).await,
+                        ..self.failed(&error)
+                    });
+                }
             }
             Ok(())
+        })
+    }
+
+    fn log<'a>(&'a self, process: &'a Process, lines: usize) -> BoxFuture<'a, Vec<String>> {
+        Box::pin(async move {
+            // the unit may have been made where there was no journal
+            let found = native::log_tail(&process.log, lines);
+            match UnitName::service(&process.name) {
+                Ok(unit) if found.is_empty() => self.journal.tail(&unit, lines).await,
+                _ => found,
+            }
         })
     }
 

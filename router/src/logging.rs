@@ -3,7 +3,7 @@
 //! Modules are those of C routers; each covers some tracing targets of this crate. What a module does not say, `DEFAULT`
 //! says.
 
-mod journal;
+pub mod journal;
 mod modules;
 mod output;
 mod recent;

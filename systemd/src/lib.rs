@@ -7,16 +7,18 @@
 //!                 └─ Systemctl (no bus, private socket) ─► manager: reload, enable, start, wait for the job
 //! ```
 //!
-//! [`unit`] is pure text; only [`bus`] and [`linger`] talk to anybody. What the units are for is the caller's matter.
+//! [`unit`] is pure text; only [`bus`], [`journal`] and [`linger`] talk to anybody. What the units are for is the caller's matter.
 #![forbid(unsafe_code)]
 
 pub mod bus;
+pub mod journal;
 pub mod linger;
 pub mod notify;
 pub mod scope;
 pub mod unit;
 
 pub use self::bus::{Bus, BusError, Surroundings, UnitState, connect};
+pub use self::journal::Journal;
 pub use self::linger::Linger;
 pub use self::scope::Scope;
-pub use self::unit::{Service, UnitError, UnitName};
+pub use self::unit::{Output, Service, UnitError, UnitName};

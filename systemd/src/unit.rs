@@ -77,8 +77,8 @@ pub struct Service {
     pub command: Vec<OsString>,
     /// Variables beyond those of the manager
     pub environment: Vec<(String, OsString)>,
-    /// File that gets standard output and error, appended
-    pub log: PathBuf,
+    /// Where standard output and error go
+    pub output: Output,
     /// Directory below the manager's runtime directory, made with mode 0700 and left in place
     pub runtime_directory: Option<String>,
     /// From SIGTERM to SIGKILL
@@ -87,6 +87,15 @@ pub struct Service {
     pub wanted_by: String,
     /// Section that systemd skips: whose unit this is
     pub marks: Vec<(&'static str, String)>,
+}
+
+/// Where what a service says can be read
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Output {
+    /// In a file, at its end
+    Append(PathBuf),
+    /// In the journal, whatever the manager's default is
+    Journal,
 }
 
 /// Section of the marks; `X-` keeps it out of systemd's sight
@@ -141,9 +150,15 @@ impl Service {
             line(format_args!("RuntimeDirectoryMode=0700"));
             line(format_args!("RuntimeDirectoryPreserve=yes"));
         }
-        let log = escape::plain("StandardOutput", self.log.as_os_str())?;
-        line(format_args!("StandardOutput=append:{log}"));
-        line(format_args!("StandardError=append:{log}"));
+        let output = match &self.output {
+            Output::Append(file) => {
+                let file = escape::plain("StandardOutput", file.as_os_str())?;
+                format!("append:{file}")
+            }
+            Output::Journal => "journal".to_owned(),
+        };
+        line(format_args!("StandardOutput={output}"));
+        line(format_args!("StandardError={output}"));
         line(format_args!("UMask=0077"));
         line(format_args!("NoNewPrivileges=yes"));
         // from 0.5 s to 10 s in five steps, where systemd knows steps (254)

@@ -13,7 +13,8 @@ mount -t tmpfs -o mode=755 tmpfs "$directory"
 mkdir "$directory/upper" "$directory/work" "$root"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$directory/upper,workdir=$directory/work" "$root"
 rm -rf "$root"/etc/systemd/system "$root"/etc/systemd/user "$root"/var/lib/systemd/linger "$root"/var/lib/skupper
-mkdir -p "$root/etc/systemd/system" "$root/usr/local/bin"
+# with the latter, the journal is kept, and users have files of their own
+mkdir -p "$root/etc/systemd/system" "$root/usr/local/bin" "$root/var/log/journal"
 ln -s /dev/null "$root/etc/systemd/system/console-getty.service"
 # another machine than this one
 : >"$root/etc/machine-id"

@@ -110,6 +110,41 @@ fn sites_of_a_user_who_lingers_are_back_after_restarts_with_nobody_logged_in() {
     nothing_is_left(&guest);
 }
 
+/// Starts what a login starts, and waits for the user's file of the journal
+fn log_in(guest: &Guest, manager: &str) {
+    guest.root_ok(&format!("systemctl start {manager}"));
+    eventually("a journal of the user", || {
+        guest
+            .shell("cat /var/log/journal/*/user-$(id -u).journal >/dev/null")
+            .code
+            == 0
+    });
+}
+
+#[test]
+fn a_router_that_cannot_start_is_rolled_back_with_what_the_journal_has_of_it() {
+    let Some(guest) = Guest::boot_one() else {
+        return;
+    };
+    let id = guest.ok("id -u").stdout;
+    log_in(&guest, &format!("user@{}.service", id.trim()));
+    let spoiled = guest.shell(
+        "mkdir -p ~/.config/systemd/user/skupper-router.service.d && \
+         printf '[Service]\nExecStartPre=/bin/sh -c \"echo out of luck >&2; exit 1\"\n' \
+         >~/.config/systemd/user/skupper-router.service.d/spoiled.conf",
+    );
+    assert_eq!(spoiled.code, 0, "{spoiled:?}");
+    init(&guest, "").fails_with(&[
+        "skupper-router.service could not be started: failed",
+        "The end of its log:",
+        "out of luck",
+    ]);
+    let left = guest.shell(
+        "find ~/.config/systemd -name 'skupper-*.service'; ls -A ~/.local/share/skupper/sites",
+    );
+    assert_eq!(left.stdout, "", "{left:?}");
+}
+
 #[test]
 fn a_site_of_a_user_who_does_not_linger_ends_with_the_last_login_and_init_says_so() {
     let Some(guest) = Guest::boot_one() else {
@@ -118,7 +153,7 @@ fn a_site_of_a_user_who_does_not_linger_ends_with_the_last_login_and_init_says_s
     // what a login starts
     let id = guest.ok("id -u").stdout;
     let manager = format!("user@{}.service", id.trim());
-    guest.root_ok(&format!("systemctl start {manager}"));
+    log_in(&guest, &manager);
     let made = init(&guest, "");
     assert_eq!(
         made.stdout,
@@ -134,6 +169,19 @@ fn a_site_of_a_user_who_does_not_linger_ends_with_the_last_login_and_init_says_s
         )),
         "{made:?}"
     );
+    // which the user can read
+    eventually("the router's log", || {
+        guest
+            .user("journalctl --user --unit skupper-router --output short --priority info")
+            .stdout
+            .contains("ROUTER (info) router starts")
+    });
+    for log in ["controller.log", "router.log"] {
+        let file = guest.shell(&format!(
+            "cat ~/.local/share/skupper/sites/default/run/{log}"
+        ));
+        assert_ne!(file.code, 0, "{file:?}");
+    }
     guest.root_ok(&format!("systemctl stop {manager}"));
     let processes = guest.root(&format!("pgrep --uid {NAME} --exact skupper"));
     assert_eq!(processes.stdout, "", "{processes:?}");

@@ -1,11 +1,17 @@
 //! `skupper controller`: supervises the routers of a site. Started by `init`, not by people.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::Args;
 use controller::{ControllerOptions, Role};
+use router::logging::journal::{self, Journal};
 use runtime::engine::EngineEnvironment;
+use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::{Format, Full, Writer, format};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::args::cobra;
 use crate::error::CommandError;
@@ -40,12 +46,17 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), CommandError> {
     cobra::no_words("controller", &arguments.words)?;
     let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
-    // Its standard error is the site's log file.
-    tracing_subscriber::fmt()
+    // Its standard error is the site's log file, or the journal.
+    let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(false)
-        .with_writer(std::io::stderr)
-        .init();
+        .with_writer(std::io::stderr);
+    if Journal::of_process().reads_stderr() {
+        let line = format().without_time().with_ansi(false);
+        subscriber.event_format(JournalLine(line)).init();
+    } else {
+        subscriber.init();
+    }
     let mut paths = session.paths.clone();
     for (given, directory) in [
         (&arguments.data_home, &mut paths.data_home),
@@ -70,4 +81,24 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     controller::run(&options, supervisor::tell_ready)
         .await
         .map_err(CommandError::failed)
+}
+
+/// Lines with the priorities of the journal and without a time of their own
+#[derive(Debug)]
+struct JournalLine(Format<Full, ()>);
+
+impl<S, N> FormatEvent<S, N> for JournalLine
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        write!(writer, "<{}>", journal::priority(*event.metadata().level()))?;
+        self.0.format_event(context, writer, event)
+    }
 }

@@ -148,9 +148,16 @@ impl Bed {
         }
     }
 
+    /// There is none unless the test makes one
+    fn journal(&self) -> Journal {
+        let root = self.root.path();
+        Journal::in_directories(Scope::User, 1000, root, &root.join("journal"))
+    }
+
     fn supervisor(&self, bus: Option<Arc<FakeBus>>) -> Systemd {
         let mut systemd = Systemd::new(&self.paths);
         systemd.booted = self.root.path().join("not-booted");
+        systemd.journal = self.journal();
         systemd.bus = OnceCell::new_with(bus.map(|bus| bus as Arc<dyn Bus>));
         systemd
     }
@@ -405,6 +412,15 @@ fn the_unit_of_a_container_site_waits_for_the_usual_units_of_its_engine_only() {
     // another endpoint, or none
     process.engine = None;
     starts_with(&text(&systemd, &process), "network-online.target");
+
+    // a journal that the user can read
+    assert!(unit.contains("StandardOutput=append:/log\n"), "{unit}");
+    let journal = bed.root.path().join("journal");
+    fs::create_dir_all(bed.root.path().join("systemd/journal/stdout")).unwrap();
+    fs::create_dir(&journal).unwrap();
+    fs::write(journal.join("user-1000.journal"), "").unwrap();
+    let unit = text(&systemd, &process);
+    assert!(unit.contains("StandardOutput=journal\n"), "{unit}");
 
     systemd.surroundings.scope = Scope::System;
     for (engine, units) in [

@@ -8,7 +8,7 @@ use super::output::Output;
 
 /// Tells which streams the journal reads.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Journal {
+pub struct Journal {
     stdout: bool,
     stderr: bool,
 }
@@ -16,7 +16,7 @@ pub(super) struct Journal {
 impl Journal {
     /// As systemd says in `JOURNAL_STREAM` (systemd.exec(5)): device and inode of the stream that it connected. A
     /// redirected stream is another one.
-    pub(super) fn of_process() -> Self {
+    pub fn of_process() -> Self {
         let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
             return Self::default();
         };
@@ -24,6 +24,11 @@ impl Journal {
             stdout: is(&stream, io::stdout()),
             stderr: is(&stream, io::stderr()),
         }
+    }
+
+    /// True if what is written to standard error is read by the journal.
+    pub fn reads_stderr(self) -> bool {
+        self.stderr
     }
 
     /// True if what is written there is read by the journal.
@@ -44,8 +49,8 @@ fn is(stream: &str, file: impl AsFd) -> bool {
         .is_ok_and(|facts| device.parse() == Ok(facts.st_dev) && inode.parse() == Ok(facts.st_ino))
 }
 
-/// Priority of syslog(3).
-pub(super) fn priority(level: Level) -> u8 {
+/// Priority of syslog(3), which the journal takes from the front of a line: `<4>`.
+pub fn priority(level: Level) -> u8 {
     match level {
         Level::ERROR => 3,
         Level::WARN => 4,

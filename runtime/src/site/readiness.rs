@@ -15,6 +15,7 @@ use super::apply::Scene;
 use super::control;
 use super::error::SiteError;
 use super::step::Entities;
+use super::supervisor::Processes;
 
 /// A router that has not answered after this time will not.
 const READY: Duration = Duration::from_secs(30);
@@ -181,13 +182,7 @@ async fn cannot_come_up(
 
 async fn log(scene: &Scene<'_>, container: Option<&str>) -> Vec<String> {
     match container {
-        None => {
-            let lines = native::log_tail(&scene.paths.router_log(), LOG_LINES);
-            if lines.is_empty() {
-                return native::log_tail(&scene.paths.controller_log(), LOG_LINES);
-            }
-            lines
-        }
+        None => log_of_process(scene).await,
         Some(name) => {
             let Ok(engine) = scene.engine() else {
                 return Vec::new();
@@ -199,4 +194,20 @@ async fn log(scene: &Scene<'_>, container: Option<&str>) -> Vec<String> {
                 .unwrap_or_default()
         }
     }
+}
+
+/// Of the router, or of the controller if there is none.
+async fn log_of_process(scene: &Scene<'_>) -> Vec<String> {
+    for process in Processes::of(scene.ctx, None).all.iter().rev() {
+        let mut lines = native::log_tail(&process.log, LOG_LINES);
+        if lines.is_empty()
+            && let Some(supervisor) = scene.ctx.supervisor()
+        {
+            lines = supervisor.log(process, LOG_LINES).await;
+        }
+        if !lines.is_empty() {
+            return lines;
+        }
+    }
+    Vec::new()
 }

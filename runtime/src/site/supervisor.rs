@@ -47,6 +47,9 @@ pub trait Supervisor: Debug + Send + Sync {
     /// Starts them and returns when all say that they are ready.
     fn start<'a>(&'a self, processes: &'a Processes) -> BoxFuture<'a, Result<(), SupervisorError>>;
 
+    /// The last lines that a process wrote, wherever they are.
+    fn log<'a>(&'a self, process: &'a Process, lines: usize) -> BoxFuture<'a, Vec<String>>;
+
     /// Stops them and returns when they have ended.
     fn stop<'a>(&'a self, processes: &'a Processes) -> BoxFuture<'a, Result<(), SupervisorError>>;
 
@@ -94,7 +97,7 @@ pub struct Process {
     pub description: String,
     /// Program and arguments; the program tells readiness by the protocol of sd_notify(3).
     pub command: Vec<OsString>,
-    /// Gets its output, appended.
+    /// Gets its output, appended, if no log of the host does.
     pub log: PathBuf,
     /// Longest time from SIGTERM to its end.
     pub stop_grace: Duration,

@@ -21,7 +21,7 @@ fn service() -> Service {
         .map(OsString::from)
         .to_vec(),
         environment: vec![("XDG_RUNTIME_DIR".to_owned(), "/run/a \"b\"\\$c%d".into())],
-        log: "/home/a b/run/router.log".into(),
+        output: Output::Append("/home/a b/run/router.log".into()),
         runtime_directory: Some("skupper/0123".to_owned()),
         stop_timeout: Duration::from_secs(15),
         wanted_by: "default.target".to_owned(),
@@ -69,6 +69,18 @@ Site=5a0c
 Root=/home/a b/50%%
 "#;
     assert_eq!(service().render().unwrap(), expected);
+}
+
+#[test]
+fn output_goes_to_the_journal_by_name() {
+    let mut unit = service();
+    unit.output = Output::Journal;
+    let text = unit.render().unwrap();
+    assert!(
+        text.contains("\nStandardOutput=journal\nStandardError=journal\n"),
+        "{text}"
+    );
+    assert!(!text.contains("append:"), "{text}");
 }
 
 #[test]
