@@ -56,7 +56,7 @@ impl Service {
         let folder = certificates.issue("peer");
         let mut plan = Plan::routers(2).secured().chain();
         for (config, kind) in plan.configs.iter_mut().zip(kinds) {
-            // Older routers do not know the attribute; the link tells newer ones.
+            // Older routers do not know the attribute, nor does a link with one tell them of it.
             if kind.is_none() {
                 let links = config.ssl_profiles.get_mut(mesh::PROFILE).unwrap();
                 links.ordinal = Some(7);

@@ -35,8 +35,10 @@ use crate::{
     routing::{Config, ControlLink, LogEvent, Output, RouterId, Routing},
 };
 
-/// Period of the routing protocol.
-const TICK: Duration = Duration::from_secs(1);
+/// Period at which silent neighbours are noticed.
+const CHECK: Duration = Duration::from_millis(250);
+/// Checks in a period of the routing protocol, which is a second.
+const CHECKS_A_TICK: u32 = 4;
 /// Of so many ticks, one counts blocked links and stuck messages.
 const TROUBLES: u32 = 5;
 
@@ -122,8 +124,15 @@ impl Control {
 
     /// Runs until cancelled.
     pub async fn run(mut self, cancel: CancellationToken) {
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // Edge routers have nobody to check.
+        let checks_a_tick = if self.routing.is_some() {
+            CHECKS_A_TICK
+        } else {
+            1
+        };
+        let mut checks = tokio::time::interval(CHECK * CHECKS_A_TICK / checks_a_tick);
+        checks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut until_tick = 0;
         let mut batch = VecDeque::new();
         let mut count = 0_u32;
         let shared = self.shared.clone();
@@ -131,13 +140,19 @@ impl Control {
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return,
-                _ = ticks.tick() => {
-                    count = count.wrapping_add(1);
-                    if count.is_multiple_of(TROUBLES) {
-                        self.count_troubles();
+                _ = checks.tick() => {
+                    let due = until_tick == 0;
+                    until_tick = if due { checks_a_tick } else { until_tick } - 1;
+                    if due {
+                        count = count.wrapping_add(1);
+                        if count.is_multiple_of(TROUBLES) {
+                            self.count_troubles();
+                        }
                     }
-                    if let Some(routing) = &mut self.routing {
-                        routing.tick(Instant::now());
+                    match &mut self.routing {
+                        Some(routing) if due => routing.tick(Instant::now()),
+                        Some(routing) => routing.check(Instant::now()),
+                        None => {}
                     }
                 }
                 () = shared.control.drain(&mut batch) => {}
@@ -156,11 +171,17 @@ impl Control {
             self.follow_uplink();
         }
         self.take_routing_output();
-        if std::mem::take(&mut self.dirty) {
-            self.publish();
-            self.inform_producers();
+        if self.dirty {
+            self.bring_into_force();
         }
         self.tell_readiness();
+    }
+
+    /// A new table, and credit and tracking by it.
+    fn bring_into_force(&mut self) {
+        self.dirty = false;
+        self.publish();
+        self.inform_producers();
     }
 
     fn handle(&mut self, message: ControlMessage) {
@@ -257,17 +278,14 @@ impl Control {
     }
 
     fn take_routing_output(&mut self) {
-        let Some(routing) = &mut self.routing else {
-            return;
-        };
-        while let Some(output) = routing.poll() {
+        while let Some(output) = self.routing.as_mut().and_then(Routing::poll) {
             match output {
                 Output::Send { link, message } => {
                     if let Some(connection) = self.connections.get(ConnectionId(link.0)) {
                         connection.deliver(Via::Control, Arc::new(Delivery::raw(message)));
                     }
                 }
-                Output::ViewChanged => self.dirty = true,
+                Output::ViewChanged => self.bring_into_force(),
                 Output::DuplicateId { id } => {
                     self.duplicate = Some(Instant::now());
                     error!(target: "router::routing", router = %id, "another router of the network has this router's id: give one of them another id");

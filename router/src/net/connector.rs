@@ -212,7 +212,6 @@ impl Connector {
             cost: self.config.cost,
             group: correlator,
             beside: self.group.clone().filter(|_| role == self.role),
-            ordinal: issue.as_ref().map(|issue| issue.ordinal),
             max_frame_size: self.config.max_frame_size,
             idle_timeout: self.config.idle_timeout,
             link_capacity: self.config.link_capacity,

@@ -334,7 +334,6 @@ impl Serve {
             cost: self.config.cost,
             group: None,
             beside: None,
-            ordinal: None,
             max_frame_size: self.config.max_frame_size,
             idle_timeout: self.config.idle_timeout,
             link_capacity: self.config.link_capacity,

@@ -14,8 +14,11 @@ use super::{ControlLink, LogEvent, Output, RemoteAddress, RouterId, Routing, Tre
 
 /// Addresses kept for one remote router.
 const MAX_ADDRESSES: usize = 100_000;
-/// A MAR is repeated after this time without an answer.
-pub(super) const MAR_PATIENCE: Duration = Duration::from_millis(1900);
+/// A MAR is repeated after this time without an answer: C routers give none until they have computed paths, a second
+/// after they became neighbours.
+pub(super) const MAR_PATIENCE: Duration = Duration::from_millis(900);
+/// Time after which a MAR counts as not answered if an update shows that its sender has news.
+const GAP_PATIENCE: Duration = Duration::from_millis(300);
 
 /// The own addresses.
 #[derive(Debug, Default)]
@@ -267,7 +270,7 @@ impl Routing {
         if matches!(change, Change::Differential { .. }) && mobile_seq != expected {
             let asked = node
                 .addresses_asked
-                .is_some_and(|at| now.saturating_duration_since(at) < MAR_PATIENCE);
+                .is_some_and(|at| now.saturating_duration_since(at) < GAP_PATIENCE);
             // An old one is a late copy: nothing is missing.
             if mobile_seq > expected && !asked {
                 let event = LogEvent::MobileGap {

@@ -100,6 +100,9 @@ pub struct Routing {
     view: Arc<RouteView>,
     view_dirty: bool,
     output: VecDeque<Output>,
+    /// Address updates of others, passed on once they are in this router's own view: what they make others send must
+    /// find its way here.
+    updates: VecDeque<Output>,
     duplicate_reported: Option<Instant>,
     /// A router with our id has to hear of us.
     duplicate_unaware: bool,
@@ -144,6 +147,7 @@ impl Routing {
             view: Arc::new(view),
             view_dirty: false,
             output: VecDeque::new(),
+            updates: VecDeque::new(),
             duplicate_reported: None,
             duplicate_unaware: false,
             warned: HashSet::new(),
@@ -188,6 +192,19 @@ impl Routing {
         if let Some(id) = neighbour {
             self.unbind(&id);
         }
+        self.tell_early(now);
+    }
+
+    /// To be called between ticks: neighbours that have been silent for too long are given up without waiting for the
+    /// next one.
+    pub fn check(&mut self, now: Instant) {
+        self.now = now;
+        self.expire_neighbours(now);
+        self.tell_early(now);
+    }
+
+    /// Tells of a lost link before the next tick.
+    fn tell_early(&mut self, now: Instant) {
         if self.own_changed && !self.told_early {
             self.told_early = true;
             if self.maintain(now) {
@@ -271,10 +288,14 @@ impl Routing {
                 return Some(output);
             }
         }
-        self.refresh_view().then_some(Output::ViewChanged)
+        if self.refresh_view() {
+            return Some(Output::ViewChanged);
+        }
+        self.updates.pop_front()
     }
 
-    /// Routes and remote addresses, as of the last [`Output::ViewChanged`].
+    /// Routes and remote addresses, as of the last [`Output::ViewChanged`]. They are to be in force before the next
+    /// output is taken.
     pub fn view(&self) -> Arc<RouteView> {
         self.view.clone()
     }
@@ -455,24 +476,35 @@ impl Routing {
             annotations.traced(id)
         });
         let targets: Vec<_> = links.into_iter().filter(|link| *link != from).collect();
-        self.forward(&targets, annotations, rest);
+        let updates = self.passed_on(&targets, annotations, rest);
+        self.updates.extend(updates);
     }
 
-    /// Sends someone else's message on, with this router added to its trace.
+    /// Sends someone else's message on.
     fn forward(&mut self, targets: &[ControlLink], annotations: &Annotations, rest: &[u8]) {
+        let outputs = self.passed_on(targets, annotations, rest);
+        self.output.extend(outputs);
+    }
+
+    /// Someone else's message, with this router added to its trace.
+    fn passed_on(
+        &self,
+        targets: &[ControlLink],
+        annotations: &Annotations,
+        rest: &[u8],
+    ) -> Vec<Output> {
         if targets.is_empty() {
-            return;
+            return Vec::new();
         }
         let mut writer = Writer::default();
         annotations.write_next(&self.own_entry, &mut writer);
         writer.raw(rest);
         let message = writer.finish();
-        for link in targets {
-            self.output.push_back(Output::Send {
-                link: *link,
-                message: message.clone(),
-            });
-        }
+        let send = |link: &ControlLink| Output::Send {
+            link: *link,
+            message: message.clone(),
+        };
+        targets.iter().map(send).collect()
     }
 }
 

@@ -119,6 +119,11 @@ impl Topology {
 
     /// Dijkstra's algorithm with the tie rule of the protocol.
     pub(super) fn tree(&self, root: usize) -> Tree {
+        self.tree_over(root, self.edges_of(root))
+    }
+
+    /// As [`Self::tree`], with edges of the root that may be others than it states.
+    fn tree_over(&self, root: usize, of_root: &[(u32, u32)]) -> Tree {
         let count = self.ids.len();
         let mut tree = Tree {
             order: Vec::with_capacity(count),
@@ -135,7 +140,12 @@ impl Topology {
                 continue;
             }
             tree.order.push(router);
-            for &(peer, edge) in self.edges_of(from) {
+            let edges = if from == root {
+                of_root
+            } else {
+                self.edges_of(from)
+            };
+            for &(peer, edge) in edges {
                 let to = peer as usize;
                 let total = cost + u64::from(edge);
                 if !settled[to] && total < tree.cost[to] {
@@ -192,6 +202,16 @@ impl Topology {
         &self.edges[self.starts[router] as usize..self.starts[router + 1] as usize]
     }
 
+    /// Links that others state to have with a router.
+    fn links_to(&self, router: usize) -> Vec<(u32, u32)> {
+        let of_peer = |peer: usize| {
+            let mut edges = self.edges_of(peer).iter();
+            let (_, cost) = edges.find(|(to, _)| *to as usize == router)?;
+            Some((peer as u32, *cost))
+        };
+        (0..self.ids.len()).filter_map(of_peer).collect()
+    }
+
     /// The origin a message with this ingress router counts for; `None`: unknown or unreachable.
     pub(super) fn origin(&self, id: &str) -> Option<usize> {
         let position = self
@@ -214,7 +234,11 @@ impl Topology {
     }
 
     fn transit_from(&self, origin: usize) -> BitSet {
-        let tree = self.tree(origin);
+        let tree = match self.edges_of(origin) {
+            // Its link state is still on its way here, its messages are not: they come over the links that others state.
+            [] => self.tree_over(origin, &self.links_to(origin)),
+            stated => self.tree_over(origin, stated),
+        };
         let mut through = BitSet::default();
         for &router in &tree.order[1..] {
             let previous = tree.previous[router as usize] as usize;

@@ -73,8 +73,6 @@ pub struct Options {
     pub group: Option<Arc<str>>,
     /// Told the correlator once data connections may be made beside this connection.
     pub beside: Option<watch::Sender<Option<Arc<str>>>>,
-    /// Number of the certificates of a connector's connections.
-    pub ordinal: Option<u64>,
     /// Frame size of the configuration.
     pub max_frame_size: u32,
     /// Configured idle time-out; half of it is advertised.
@@ -557,7 +555,6 @@ pub fn local_open<'a>(
         role,
         cost: options.cost,
         number: id.0,
-        ordinal: options.ordinal,
         group: if options.outgoing {
             options.group.as_deref()
         } else {

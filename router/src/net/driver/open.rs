@@ -36,8 +36,6 @@ pub struct LocalOpen<'a> {
     pub number: u64,
     /// Group correlator, connector side only.
     pub group: Option<&'a str>,
-    /// Number of the certificates of a connector's group, with which 3.x routers tell a later group from an earlier one.
-    pub ordinal: Option<u64>,
     /// Largest frame of the configuration.
     pub max_frame_size: u32,
     /// Advertised idle time-out in milliseconds.
@@ -64,10 +62,9 @@ impl LocalOpen<'_> {
         if let (Some(group), true) = (self.group, self.role.is_edge()) {
             properties.push((symbol(OWN_GROUP), Value::from(group)));
         } else if let Some(group) = self.group {
+            // Without qd.group-ordinal, by which routers of 3.x tell the later one of two groups with the same name:
+            // names of groups are not used again here, and it would have to be a ulong, see above.
             properties.push((symbol("qd.group-correlator"), Value::from(group)));
-            if let Some(ordinal) = self.ordinal {
-                properties.push((symbol("qd.group-ordinal"), Value::Ulong(ordinal)));
-            }
         }
         if matches!(
             self.role,
@@ -178,21 +175,17 @@ mod tests {
     use super::*;
 
     fn local(role: ConnectionRole) -> Open {
-        parameters(role).performative()
-    }
-
-    fn parameters(role: ConnectionRole) -> LocalOpen<'static> {
-        LocalOpen {
+        let parameters = LocalOpen {
             container: "me",
             hostname: None,
             role,
             cost: 7,
             number: 1,
             group: Some("abcdefghijklmno"),
-            ordinal: Some(7),
             max_frame_size: FRAME_SIZE,
             idle_time_out: Some(8000),
-        }
+        };
+        parameters.performative()
     }
 
     #[test]
@@ -213,38 +206,26 @@ mod tests {
         assert!(facts.edge_data && !facts.data);
         assert_eq!(facts.group.as_deref(), Some("abcdefghijklmno"));
         assert!(!PeerFacts::read(&local(ConnectionRole::Edge)).edge_data);
-        let known = ["qd.group-correlator", "qd.group-ordinal"];
         let found = open.properties.iter().find(|(key, _)| {
             let name = key.as_str().unwrap_or_default();
-            name.starts_with("qd.inter-router-role") || known.contains(&name)
+            ["qd.inter-router-role", "qd.group-correlator"].contains(&name)
         });
         assert_eq!(found, None, "of no use on connections of edges");
     }
 
     #[test]
-    fn the_number_of_the_certificates_goes_with_the_group_as_ulong() {
-        let open = local(ConnectionRole::InterRouter);
-        let found = open
-            .properties
-            .iter()
-            .find(|(key, _)| key.as_str() == Some("qd.group-ordinal"));
-        assert_eq!(
-            found.map(|(_, ordinal)| ordinal),
-            Some(&Value::Ulong(7)),
-            "C routers of 3.x read no other type"
-        );
-    }
-
-    #[test]
     fn routers_of_2_x_can_show_every_property() {
-        let open = LocalOpen {
-            ordinal: None,
-            ..parameters(ConnectionRole::InterRouterData)
-        };
-        for (key, value) in open.performative().properties {
-            let shown = matches!(&value, Value::String(_))
-                || matches!(&value, Value::Int(number) if *number != 0);
-            assert!(shown, "{key:?}: {value:?}");
+        for role in [
+            ConnectionRole::InterRouter,
+            ConnectionRole::InterRouterData,
+            ConnectionRole::Edge,
+            ConnectionRole::EdgeData,
+        ] {
+            for (key, value) in local(role).properties {
+                let shown = matches!(&value, Value::String(_))
+                    || matches!(&value, Value::Int(number) if *number != 0);
+                assert!(shown, "{key:?}: {value:?}");
+            }
         }
     }
 

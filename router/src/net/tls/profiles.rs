@@ -30,8 +30,7 @@ pub struct TlsProfiles {
 #[derive(Clone, Debug)]
 pub struct Issue {
     profile: String,
-    /// Number of the set.
-    pub ordinal: u64,
+    ordinal: u64,
 }
 
 /// Server side of an adaptor.

@@ -136,6 +136,25 @@ fn valid_origins_are_those_whose_path_leads_through() {
 }
 
 #[test]
+fn messages_of_a_router_whose_link_state_is_not_here_yet_pass() {
+    let mut states = states(&[("a", "b", 1), ("b", "c", 1), ("c", "d", 1)]);
+    states.get_mut("a").unwrap().clear();
+    let topology = std::sync::Arc::new(topology(&states, "b"));
+    for path in topology.paths() {
+        let origins = RouterSet::new(topology.clone(), path.position);
+        let passes = path.destination.as_str() != "a";
+        assert_eq!(origins.contains("a"), passes, "{}", path.destination);
+    }
+    // Nobody is sent through it, and one that has lost all its links itself does not believe others that it has some.
+    let mut states = states.clone();
+    states.get_mut("c").unwrap().insert(id("a"), 1);
+    let way = self::topology(&states, "c");
+    let way = way.paths().find(|path| path.destination.as_str() == "b");
+    assert_eq!(way.unwrap().cost, 1);
+    assert_eq!(self::topology(&states, "a").paths().count(), 0);
+}
+
+#[test]
 fn freed_numbers_are_used_again() {
     let mut set = BitSet::default();
     (0..130).for_each(|bit| set.insert(bit));

@@ -27,6 +27,8 @@ type Sent = (ControlLink, String, Vec<String>, Body);
 
 struct Bench {
     routing: Routing,
+    /// Outputs in turn, by kind: a message for a link, or a new view.
+    order: Vec<&'static str>,
     now: Instant,
     /// Everything but messages, shown.
     events: Vec<String>,
@@ -45,6 +47,7 @@ impl Bench {
         let now = Instant::now();
         Self {
             routing: Routing::new(config, now),
+            order: Vec::new(),
             now,
             events: Vec::new(),
             digest: None,
@@ -53,7 +56,13 @@ impl Bench {
 
     fn drain(&mut self) -> Vec<Sent> {
         let mut sent = Vec::new();
+        self.order.clear();
         while let Some(output) = self.routing.poll() {
+            match &output {
+                Output::Send { .. } => self.order.push("message"),
+                Output::ViewChanged => self.order.push("view"),
+                _ => {}
+            }
             match output {
                 Output::Send { link, message } => {
                     let (annotations, to, _, mut body) = decode(&message);
@@ -313,6 +322,8 @@ fn being_listed_confirms_a_neighbour_and_silence_loses_it() {
     for _ in 0..3 {
         bench.tick();
     }
+    bench.routing.check(bench.now);
+    assert!(bench.drain().is_empty());
     assert!(bench.view().routers.contains_key("b"));
     let sent = bench.tick();
     assert_eq!(
@@ -325,6 +336,15 @@ fn being_listed_confirms_a_neighbour_and_silence_loses_it() {
         [hello(100, &[]), my_lsu(2, &[])],
         "the loss is announced in the same tick"
     );
+
+    bench.hello(FIRST, "b");
+    for _ in 0..3 {
+        bench.tick();
+    }
+    bench.now += Duration::from_millis(250);
+    bench.routing.check(bench.now);
+    bench.drain();
+    assert!(bench.view().routers.is_empty(), "or between ticks");
 }
 
 #[test]
@@ -794,6 +814,13 @@ fn differentials_apply_in_sequence_only() {
     );
     let sent = bench.receive(FIRST, "b", MULTICAST, &differential(4, &[], &[]));
     assert!(sent.is_empty(), "one request is on its way");
+    bench.now += Duration::from_secs(1);
+    let sent = bench.receive(FIRST, "b", MULTICAST, &differential(4, &[], &[]));
+    assert_eq!(
+        bodies(&sent),
+        [Body::Mar { have_seq: 1 }],
+        "it was not answered"
+    );
     assert_eq!(bench.announcers("Mq"), ["b"], "not applied");
     bench.receive(FIRST, "b", MINE_MOBILE, &exist(4, &["Mz", "He1"]));
     assert_eq!(
@@ -1185,6 +1212,11 @@ fn address_updates_follow_the_tree_of_their_origin() {
             vec!["0/b".to_owned(), "0/m".to_owned()],
             update.clone()
         )]
+    );
+    assert_eq!(
+        bench.order,
+        ["view", "message"],
+        "whoever hears of it may send at once"
     );
     assert_eq!(bench.announcers("Mq"), ["b"]);
     let unknown = travelled("stranger", &["stranger", "b"], MULTICAST, &update);
