@@ -183,13 +183,16 @@ fn answer(request: &Message, source: &dyn Source, access: Access) -> Result<Done
         "DELETE" => Operation::Delete,
         _ => return Err(no_such_operation(request, &operation)),
     };
-    let Some(name) = text(request, "type").filter(|name| *name != NODE_TYPE) else {
-        return Err(match text(request, "type") {
-            None => Refusal::BadRequest("No type".to_owned()),
-            Some(_) => no_such_operation(request, &operation),
-        });
+    let entity = match text(request, "type") {
+        None if changing == Operation::Create => {
+            return Err(Refusal::BadRequest("No type".to_owned()));
+        }
+        None => only_one(&operation, request, source)?,
+        Some(NODE_TYPE) => return Err(no_such_operation(request, &operation)),
+        Some(name) => {
+            EntityType::find(name).ok_or_else(|| Refusal::UnknownType(name.to_owned()))?
+        }
     };
-    let entity = EntityType::find(name).ok_or_else(|| Refusal::UnknownType(name.to_owned()))?;
     if !entity.operations().contains(&operation.as_str()) {
         return Err(no_such_operation(request, &operation));
     }
@@ -200,6 +203,27 @@ fn answer(request: &Message, source: &dyn Source, access: Access) -> Result<Done
         return update_connection(entity, request, source);
     }
     Ok(Done::Change(changing, entity))
+}
+
+/// The type of the one entity that a request means which names none.
+fn only_one(
+    operation: &str,
+    request: &Message,
+    source: &dyn Source,
+) -> Result<&'static EntityType, Refusal> {
+    let all: Vec<&EntityType> = TYPES
+        .iter()
+        .filter(|entity| entity.operations().contains(&operation))
+        .collect();
+    let (found, _) = find(&all, request, source)?;
+    let others = all.into_iter().filter(|other| other.name != found.name);
+    match find(&others.collect::<Vec<_>>(), request, source) {
+        Ok((other, _)) => Err(Refusal::BadRequest(format!(
+            "There is such a '{}' and such a '{}': the request must name the type",
+            found.name, other.name
+        ))),
+        Err(_) => Ok(found),
+    }
 }
 
 fn no_such_operation(request: &Message, operation: &str) -> Refusal {
@@ -323,14 +347,14 @@ fn query(request: &Message, source: &dyn Source) -> Result<Value, Refusal> {
 }
 
 fn read(request: &Message, source: &dyn Source) -> Result<Value, Refusal> {
-    let types: Vec<&EntityType> = match text(request, "type") {
+    let types: Vec<&'static EntityType> = match text(request, "type") {
         None => TYPES.iter().collect(),
         Some(name) => {
             vec![EntityType::find(name).ok_or_else(|| Refusal::UnknownType(name.to_owned()))?]
         }
     };
-    let (agent, row) = find(&types, request, source)?;
-    let omit_null = agent == Agent::Configuration;
+    let (entity, row) = find(&types, request, source)?;
+    let omit_null = entity.agent == Agent::Configuration;
     let attributes = row
         .into_iter()
         .filter(|(_, value)| !omit_null || !value.is_null());
@@ -343,10 +367,10 @@ fn read(request: &Message, source: &dyn Source) -> Result<Value, Refusal> {
 
 /// The entity that a request names, by `name`, `identity` or both.
 pub(super) fn find(
-    types: &[&EntityType],
+    types: &[&'static EntityType],
     request: &Message,
     source: &dyn Source,
-) -> Result<(Agent, Row), Refusal> {
+) -> Result<(&'static EntityType, Row), Refusal> {
     let selectors = [
         ("name", text(request, "name")),
         ("identity", text(request, "identity")),
@@ -365,7 +389,7 @@ pub(super) fn find(
                 .all(|(key, value)| attribute(row, key).and_then(Value::as_str) == Some(value))
         });
         if let Some(row) = found {
-            return Ok((entity.agent, row));
+            return Ok((entity, row));
         }
     }
     match (types, selectors.as_slice()) {
@@ -453,9 +477,16 @@ fn number(request: &Message, key: &'static str) -> Result<Option<usize>, Refusal
     let Some(value) = property(request, key) else {
         return Ok(None);
     };
-    match value.as_i64().map(usize::try_from) {
-        Some(Ok(number)) => Ok(Some(number)),
-        _ => Err(Refusal::BadRequest(format!(
+    // Tools write numbers of the command line as text.
+    let number = match value.as_str() {
+        Some(text) => text.parse().ok(),
+        None => value
+            .as_i64()
+            .and_then(|number| usize::try_from(number).ok()),
+    };
+    match number {
+        Some(number) => Ok(Some(number)),
+        None => Err(Refusal::BadRequest(format!(
             "{key} must be a number that is not negative"
         ))),
     }

@@ -19,6 +19,8 @@ const CONFIG: &str = r#"[
     ["router", {"id": "ra", "mode": "interior"}],
     ["sslProfile", {"name": "mine", "certFile": "/c/tls.crt", "privateKeyFile": "/c/tls.key",
                     "caCertFile": "/c/ca.crt", "protocols": "TLSv1.2 TLSv1.3"}],
+    ["proxyProfile", {"name": "mine", "host": "proxy.example", "port": 3128,
+                      "username": "me", "password": "very secret"}],
     ["listener", {"name": "ir", "host": "127.0.0.1", "port": 21001, "role": "inter-router",
                   "saslMechanisms": "ANONYMOUS"}],
     ["listener", {"name": "local", "unixSocket": "/run/router.sock"}],
@@ -51,6 +53,7 @@ impl Source for Router {
             container: "rb".to_owned(),
             role: "inter-router".to_owned(),
             dir: "in".to_owned(),
+            protocol: if number == 3 { "tcp" } else { "amqp" }.to_owned(),
             properties: BTreeMap::from([("qd.conn-id".to_owned(), Value::Int(9))]),
             ..ConnectionRow::default()
         });
@@ -619,6 +622,66 @@ fn a_connection_is_closed_by_its_admin_status() {
         &[("adminStatus", "deleted".into())],
     );
     assert_eq!(refused(&unknown), (404, "Not Found".to_owned()));
+    let mut flow = update(&[("adminStatus", "deleted".into())]);
+    flow.application_properties.pop();
+    flow.application_properties
+        .push(("identity".into(), "3".into()));
+    let (status, description) = refused(&flow);
+    assert_eq!(status, 400);
+    assert!(description.contains("AMQP"), "{description}");
+}
+
+#[test]
+fn what_has_its_name_alone_needs_no_type() {
+    let changing = |operation: &str, name: &str| texts(&[("operation", operation), ("name", name)]);
+    for (operation, name, kind) in [
+        ("DELETE", "up", EntityKind::Connector),
+        ("DELETE", "tl1", EntityKind::TcpListener),
+        ("UPDATE", "log/SERVER", EntityKind::Log),
+    ] {
+        match handle(&changing(operation, name), &ROUTER, Access::Full).unwrap() {
+            Handled::Change(change) => match change.action {
+                Action::Delete(key) | Action::Update(key, _) => assert_eq!(key.kind(), kind),
+                Action::Create(_) => panic!("nothing is made"),
+            },
+            other => panic!("{name}: {other:?}"),
+        }
+        assert_eq!(answer(&changing(operation, name)).0, 403, "{name}");
+    }
+    let (status, description) = refused(&changing("DELETE", "mine"));
+    assert_eq!(status, 400);
+    assert!(
+        description.contains("sslProfile") && description.contains("proxyProfile"),
+        "{description}"
+    );
+    assert_eq!(refused(&changing("DELETE", "nobody")).0, 404);
+    let nameless = texts(&[("operation", "DELETE")]);
+    assert_eq!(refused(&nameless).0, 400);
+    let made = changing("CREATE", "new");
+    assert_eq!(refused(&made), (400, "No type".to_owned()));
+}
+
+#[test]
+fn there_is_always_a_network_and_a_policy() {
+    let row = |entity: &str, attributes: &[&str]| {
+        let (_, mut rows) = results(&query(entity, attributes, 0, 0));
+        assert_eq!(rows.len(), 1, "{entity}");
+        rows.remove(0)
+    };
+    assert_eq!(
+        row("network", &["name", "networkId", "tenantId"]),
+        list(["network/0".into(), Value::Null, Value::Null])
+    );
+    assert_eq!(
+        row(
+            "policy",
+            &["connectionsProcessed", "connectionsDenied", "totalDenials"]
+        ),
+        list([Value::Int(9), Value::Int(2), Value::Int(3)])
+    );
+    let proxy = results(&query("proxyProfile", &[], 0, 0));
+    assert!(!format!("{proxy:?}").contains("secret"));
+    assert!(format!("{proxy:?}").contains("proxy.example"));
 }
 
 #[test]
@@ -640,6 +703,7 @@ fn the_log_is_told_from_its_end() {
     };
     assert_eq!(ask(&[]), list([line("first"), line("second")]));
     assert_eq!(ask(&[("limit", Value::Int(1))]), list([line("second")]));
+    assert_eq!(ask(&[("limit", Value::from("1"))]), list([line("second")]));
     let stats = results(&query(
         "logStats",
         &["name", "warningCount", "errorCount"],
