@@ -103,7 +103,10 @@ impl Systemd {
         let started = Instant::now();
         loop {
             match self.bus().await {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    self.journal.await_first_entry().await;
+                    return Ok(());
+                }
                 Err(error) if started.elapsed() > MANAGER_START => {
                     return Err(
                         CommandError::failed(format!("lingering is enabled, but {error}")).hint(

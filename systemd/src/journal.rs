@@ -59,6 +59,17 @@ impl Journal {
         self.socket.exists() && (self.scope == Scope::System || File::open(own).is_ok())
     }
 
+    /// Returns when the caller's file is there, or is not to be expected: a manager that has just been started makes it
+    /// with the first thing that it says
+    pub async fn await_first_entry(&self) {
+        for _ in 0..TRIES {
+            if self.is_readable() || !self.directory.exists() {
+                return;
+            }
+            tokio::time::sleep(STEP).await;
+        }
+    }
+
     /// The last lines of the last two minutes that processes of the unit wrote; none if they can't be read
     pub async fn tail(&self, unit: &UnitName, lines: usize) -> Vec<String> {
         for _ in 0..TRIES {
