@@ -38,13 +38,20 @@ impl ManagedUser {
         let user = Self::named(&name, None)?;
         let directory = user.home().join(".config/containers");
         user.make_directory(&directory);
-        let mut files = vec![(
-            "storage.conf",
-            b"[storage]\ndriver = \"overlay\"\n".to_vec(),
-        )];
-        if let Some(settings) = env::var_os("CONTAINERS_CONF") {
-            files.push(("containers.conf", fs::read(settings).unwrap()));
-        }
+        // of the machine's own settings, those that need its systemd can't be used
+        let settings = match env::var_os("CONTAINERS_CONF") {
+            Some(file) => fs::read(file).unwrap(),
+            None => b"[containers]\nlog_driver = \"k8s-file\"\n\
+                [engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n"
+                .to_vec(),
+        };
+        let files = [
+            (
+                "storage.conf",
+                b"[storage]\ndriver = \"overlay\"\n".to_vec(),
+            ),
+            ("containers.conf", settings),
+        ];
         for (name, content) in files {
             fs::write(directory.join(name), content).unwrap();
         }
