@@ -16,7 +16,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     task::Waker,
 };
@@ -46,6 +46,8 @@ pub struct Delivery {
     pub priority: u8,
     /// Octets are sent as they are, without an annotations section of this hop (routing control makes its own).
     pub raw: bool,
+    /// Counts the octets that wait here among those of the connection that brought them.
+    waiting: Option<Arc<AtomicUsize>>,
     state: Mutex<State>,
 }
 
@@ -170,16 +172,22 @@ impl Delivery {
             presettled,
             priority,
             raw: false,
+            waiting: None,
             state: Mutex::default(),
         }
     }
 
+    /// Counts octets in `waiting` while they wait for the sink.
+    #[must_use]
+    pub fn counted_in(mut self, waiting: &Arc<AtomicUsize>) -> Self {
+        self.waiting = Some(waiting.clone());
+        self
+    }
+
     /// Complete, pre-settled message whose octets already contain the annotations section.
     pub fn raw(message: Bytes) -> Self {
-        let delivery = Self {
-            raw: true,
-            ..Self::new(Annotations::default(), None, true, 9)
-        };
+        let mut delivery = Self::new(Annotations::default(), None, true, 9);
+        delivery.raw = true;
         delivery.push(message);
         delivery.finish(true);
         delivery
@@ -400,7 +408,19 @@ impl Delivery {
 
     fn update(&self, change: impl FnOnce(&mut State) -> Option<Wake>) {
         // The wake happens outside the lock: it may take another one.
-        let wake = change(&mut self.lock());
+        let wake = {
+            let mut state = self.lock();
+            let before = state.queued;
+            let wake = change(&mut state);
+            if let Some(waiting) = &self.waiting {
+                match state.queued.checked_sub(before) {
+                    Some(0) => {}
+                    Some(more) => _ = waiting.fetch_add(more, Ordering::Relaxed),
+                    None => _ = waiting.fetch_sub(before - state.queued, Ordering::Relaxed),
+                }
+            }
+            wake
+        };
         if let Some(wake) = wake {
             wake.wake();
         }
@@ -408,6 +428,15 @@ impl Delivery {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        let queued = self.lock().queued;
+        if let Some(waiting) = &self.waiting {
+            waiting.fetch_sub(queued, Ordering::Relaxed);
+        }
     }
 }
 
@@ -440,6 +469,32 @@ mod tests {
 
     fn delivery() -> Delivery {
         Delivery::new(Annotations::default(), None, false, 4)
+    }
+
+    #[test]
+    fn what_waits_is_counted_until_it_is_taken_or_given_up() {
+        let total = Arc::new(AtomicUsize::new(0));
+        let counted = || delivery().counted_in(&total);
+        let waiting = || total.load(Ordering::Relaxed);
+        let [taken, settled, aborted, dropped] = std::array::from_fn(|_| {
+            let delivery = counted();
+            delivery.push(Bytes::from_static(b"1234567890"));
+            delivery
+        });
+        taken.append(&mut VecDeque::from([Bytes::from_static(b"12345")]));
+        assert_eq!(waiting(), 45);
+        let first = taken.take(|chunks, _, _| chunks.pop_front());
+        assert_eq!(waiting(), 35);
+        taken.put_back(first.unwrap().slice(8..));
+        assert_eq!(waiting(), 37);
+        settled.report(Some(DeliveryState::Accepted), true);
+        assert_eq!(waiting(), 27);
+        aborted.abort();
+        assert_eq!(waiting(), 17);
+        drop(dropped);
+        assert_eq!(waiting(), 7);
+        drop((taken, settled, aborted));
+        assert_eq!(waiting(), 0);
     }
 
     fn pending(inbox: &Inbox<ConnectionMessage>) -> usize {

@@ -36,6 +36,12 @@ const QUEUE_LIMIT: usize = 256 * 1024;
 /// the largest fixed window, so that it is never met by senders who keep to theirs.
 const WINDOWED_QUEUE_LIMIT: usize = 2560 * 1024;
 
+/// Octets of all messages of one connection that may wait for their sinks. Beyond it, a stream that brings more although
+/// [`QUEUE_LIMIT`] of it waits is broken off; beyond twice as much, one of which [`CROWDED_QUEUE_LIMIT`] waits. Pausing
+/// would let readers that are stuck stop all others.
+const WAITING_LIMIT: usize = 256 * 1024 * 1024;
+const CROWDED_QUEUE_LIMIT: usize = 16 * 1024;
+
 /// One transfer frame.
 #[derive(Debug)]
 pub(super) struct Frame {
@@ -164,6 +170,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 }
                 if full {
                     self.congested.push(key);
+                }
+                let waiting = self.waiting.load(Ordering::Relaxed);
+                if more && waiting > WAITING_LIMIT && takes_too_much(branches, waiting) {
+                    self.break_off(&mut incoming, key);
                 }
             }
             State::Gathering(_) => {
@@ -351,12 +361,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         let mut branches = SmallVec::new();
         for sink in sinks {
-            let delivery = Arc::new(Delivery::new(
+            let delivery = Delivery::new(
                 head.annotations.clone(),
                 Some(self.id),
                 incoming.presettled,
                 head.priority,
-            ));
+            );
+            let delivery = Arc::new(delivery.counted_in(&self.waiting));
             delivery.push(body.clone());
             if complete {
                 delivery.finish(incoming.presettled);
@@ -454,6 +465,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         Ok((complete || targeted && at > 0).then_some(head))
     }
 
+    /// Ends a stream on both sides because too much of this connection waits.
+    fn break_off(&mut self, incoming: &mut Incoming, key: DeliveryKey) {
+        for branch in incoming.branches() {
+            branch.delivery.abort();
+        }
+        self.congested.retain(|congested| *congested != key);
+        incoming.retained = None;
+        let text = "too much waits for its readers on this connection";
+        if let Some(handle) = &self.handle
+            && let Some(silent) = self
+                .shared
+                .complaints
+                .due(&format!("{text} {}", handle.container))
+        {
+            let mebibytes = WAITING_LIMIT >> 20;
+            tracing::warn!(
+                target: "router::server",
+                peer = %handle.container, silent, mebibytes,
+                "{text}: streams whose readers are slow are broken off"
+            );
+        }
+        let condition = Condition::new("amqp:resource-limit-exceeded", text);
+        self.refuse_message(incoming, key, DeliveryState::Rejected(Some(condition)));
+    }
+
     /// Gives up the messages being received on a link that is gone.
     pub(super) fn abort_incoming(&mut self, link: LinkId) {
         for slot in &mut self.incoming {
@@ -496,9 +532,46 @@ fn has_room(delivery: &Delivery) -> bool {
     }
 }
 
+/// Whether a stream is to be broken off while `waiting` octets of its connection wait.
+fn takes_too_much(branches: &[Branch], waiting: usize) -> bool {
+    let limit = if waiting > 2 * WAITING_LIMIT {
+        CROWDED_QUEUE_LIMIT
+    } else {
+        QUEUE_LIMIT
+    };
+    branches
+        .iter()
+        .any(|branch| branch.delivery.queued() > limit)
+}
+
 fn malformed() -> DeliveryState {
     DeliveryState::Rejected(Some(Condition::new(
         "amqp:decode-error",
         "invalid message format",
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_waits_on_a_connection_the_less_may_wait_of_a_stream() {
+        let branch = |octets: usize| {
+            let delivery = Delivery::new(Annotations::default(), None, false, 4);
+            delivery.push(Bytes::from(vec![0; octets]));
+            Branch {
+                delivery: Arc::new(delivery),
+                outcome: None,
+                settled: false,
+            }
+        };
+        for (waiting, limit) in [
+            (WAITING_LIMIT + 1, QUEUE_LIMIT),
+            (2 * WAITING_LIMIT + 1, CROWDED_QUEUE_LIMIT),
+        ] {
+            assert!(!takes_too_much(&[branch(limit)], waiting));
+            assert!(takes_too_much(&[branch(0), branch(limit + 1)], waiting));
+        }
+    }
 }

@@ -19,7 +19,7 @@ use std::{
     collections::VecDeque,
     fmt,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicUsize},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -170,6 +170,8 @@ pub(crate) struct Driver<S> {
     router_links: links::RouterLinks,
     /// Incoming messages whose sinks are full: reading pauses until they have room.
     congested: Vec<DeliveryKey>,
+    /// Octets of all incoming messages that wait for their sinks.
+    waiting: Arc<AtomicUsize>,
     /// Cancelled: closes when everything queued is sent, at the latest then.
     leaving: Option<Instant>,
     /// To be left when no message is under way.
@@ -210,6 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             ready: VecDeque::new(),
             router_links: links::RouterLinks::default(),
             congested: Vec::new(),
+            waiting: Arc::default(),
             leaving: None,
             retiring: false,
             closing: false,

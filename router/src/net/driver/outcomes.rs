@@ -199,12 +199,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
             _ => return false,
         }
-        let delivery = Arc::new(Delivery::new(
+        let delivery = Delivery::new(
             branch.delivery.annotations.clone(),
             Some(self.id),
             incoming.presettled,
             branch.delivery.priority,
-        ));
+        );
+        let delivery = Arc::new(delivery.counted_in(&self.waiting));
         for octets in &retained.octets {
             delivery.push(octets.clone());
         }
