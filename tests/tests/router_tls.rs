@@ -125,6 +125,14 @@ fn both(listener: &mut TcpListener, connector: &mut TcpConnector) {
 }
 
 async fn transfer(from: &mut TcpStream, to: &mut TcpStream, pattern: Pattern) {
+    try_transfer(from, to, pattern).await.unwrap();
+}
+
+async fn try_transfer(
+    from: &mut TcpStream,
+    to: &mut TcpStream,
+    pattern: Pattern,
+) -> anyhow::Result<()> {
     let sending = async {
         pattern.send(from).await.unwrap();
         from.shutdown().await.unwrap();
@@ -133,7 +141,23 @@ async fn transfer(from: &mut TcpStream, to: &mut TcpStream, pattern: Pattern) {
         tokio::join!(pattern.receive_all(to), sending)
     })
     .await;
-    received.unwrap();
+    received
+}
+
+/// Tries a few times if the end came early. Of those that C routers of 3.5 take over TLS from a server, one in some
+/// hundred does, and not any less often if all routers are of that kind.
+async fn but_for_early_ends(family: Family, mut attempt: impl AsyncFnMut() -> anyhow::Result<()>) {
+    const ATTEMPTS: usize = 4;
+    for number in 1..=ATTEMPTS {
+        let Err(error) = attempt().await else {
+            return;
+        };
+        let early = error.to_string().starts_with("end after");
+        assert!(
+            family == Family::V35 && early && number < ATTEMPTS,
+            "attempt {number}: {error:#}"
+        );
+    }
 }
 
 /// Lines about a subject in a log.
@@ -644,16 +668,22 @@ async fn with_c_router(family: Family, serves: bool) {
         ..service.peer()
     };
     let mut client = Tunnel::client(service.port, &client).await.unwrap();
-    let (mut near, mut far) = tokio::join!(connect(client.port), backend.accept());
-    transfer(&mut near, &mut far, Pattern::new(1, 5_000_000)).await;
-    transfer(&mut far, &mut near, Pattern::new(2, 5_000_000)).await;
+    but_for_early_ends(family, async || {
+        let (mut near, mut far) = tokio::join!(connect(client.port), backend.accept());
+        try_transfer(&mut near, &mut far, Pattern::new(1, 5_000_000)).await?;
+        try_transfer(&mut far, &mut near, Pattern::new(2, 5_000_000)).await
+    })
+    .await;
     for tunnel in [&mut client, &mut server] {
         assert_eq!(tunnel.handshake().await["alpn"], "h2");
     }
     let echo = backend.echo();
     for seed in 0..10 {
-        let trip = round_trip(client.port, Pattern::new(seed, 300_000));
-        within("a round trip", LONG, trip).await.unwrap();
+        but_for_early_ends(family, async || {
+            let trip = round_trip(client.port, Pattern::new(seed, 300_000));
+            within("a round trip", LONG, trip).await
+        })
+        .await;
     }
     // Without a certificate nobody gets in.
     let stranger = Tunnel::client(service.port, &service.anonymous())
