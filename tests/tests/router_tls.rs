@@ -28,7 +28,8 @@ const ADDRESS: &str = "service:443";
 const SERVICE: &str = "service";
 const LONG: Duration = Duration::from_secs(90);
 
-/// A service from `r0`, where clients come, to `r1`, where the server is; the routers are linked with TLS of their own.
+/// A service from `r0`, where clients come, to the last router, where the server is; the routers are a chain that is
+/// linked with TLS of its own.
 struct Service {
     mesh: Mesh,
     /// Of the clients and the server; the links use another authority.
@@ -42,20 +43,21 @@ struct Service {
 impl Service {
     /// Listener and connector to `server`, changed as wanted. Both routers have the profile.
     async fn new(server: u16, change: impl FnOnce(&mut TcpListener, &mut TcpConnector)) -> Self {
-        Self::of([None, None], server, change, |_| {}).await
+        Self::of(&[None, None], server, change, |_| {}).await
     }
 
     /// As [`Self::new`], with C routers in places, and with the certificates of the connector's profile changed.
     async fn of(
-        kinds: [Option<Family>; 2],
+        kinds: &[Option<Family>],
         server: u16,
         change: impl FnOnce(&mut TcpListener, &mut TcpConnector),
         certify: impl Fn(&Path),
     ) -> Self {
         let certificates = Certificates::of("services");
         let folder = certificates.issue("peer");
-        let mut plan = Plan::routers(2).secured().chain();
-        for (config, kind) in plan.configs.iter_mut().zip(kinds) {
+        let last = kinds.len() - 1;
+        let mut plan = Plan::routers(kinds.len()).secured().chain();
+        for (index, (config, kind)) in plan.configs.iter_mut().zip(kinds).enumerate() {
             // Older routers do not know the attribute, nor does a link with one tell them of it.
             if kind.is_none() {
                 let links = config.ssl_profiles.get_mut(mesh::PROFILE).unwrap();
@@ -63,7 +65,7 @@ impl Service {
             }
             let folder = certificates.issue(&format!("service-of-{}", config.router.id));
             config.put_ssl_profile(SslProfile::in_directory(SERVICE, &folder));
-            if config.router.id == "r1" {
+            if index == last {
                 certify(&folder);
             }
         }
@@ -71,8 +73,8 @@ impl Service {
         let mut connector = tcp_connector("c", ADDRESS, server);
         change(&mut listener, &mut connector);
         plan.configs[0].put_tcp_listener(listener);
-        plan.configs[1].put_tcp_connector(connector);
-        let mesh = plan.start_as(&kinds).await;
+        plan.configs[last].put_tcp_connector(connector);
+        let mesh = plan.start_as(kinds).await;
         mesh.routers[0].until_listening("l", true).await;
         Self {
             mesh,
@@ -181,7 +183,7 @@ async fn all_of(encapsulation: Encapsulation) {
     // The server is of another authority than the clients.
     let known = &certificates;
     let service = Service::of(
-        [None, None],
+        &[None, None],
         server.port,
         |listener, connector| {
             both(listener, connector);
@@ -633,9 +635,24 @@ async fn openssl_s_client_is_served() {
 
 /// TLS on both sides of a service between one of ours and a C router, which is at the server's side or at the clients'.
 async fn with_c_router(family: Family, serves: bool) {
-    if !family.available() {
+    let kinds = if serves {
+        [None, Some(family)]
+    } else {
+        [Some(family), None]
+    };
+    at_both_ends(&kinds).await;
+}
+
+/// TLS on both sides of a service, with C routers in places.
+async fn at_both_ends(kinds: &[Option<Family>]) {
+    if !kinds.iter().flatten().all(|family| family.available()) {
         return;
     }
+    let family = if kinds.contains(&Some(Family::V35)) {
+        Family::V35
+    } else {
+        Family::V27
+    };
     let backend = Backend::new();
     let certificates = Certificates::of("servers");
     let server = Options {
@@ -646,11 +663,6 @@ async fn with_c_router(family: Family, serves: bool) {
     };
     let Some(mut server) = Tunnel::server(backend.port, &server).await else {
         return;
-    };
-    let kinds = if serves {
-        [None, Some(family)]
-    } else {
-        [Some(family), None]
     };
     let known = &certificates;
     let service = Service::of(
@@ -715,4 +727,12 @@ async fn tls_at_both_ends_with_a_3_5_router_at_the_clients() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_at_both_ends_with_a_3_5_router_at_the_server() {
     with_c_router(Family::V35, true).await;
+}
+
+/// The router in the middle translates between them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_at_both_ends_with_routers_of_two_generations_and_one_of_ours_between_them() {
+    let [old, new] = [Some(Family::V27), Some(Family::V35)];
+    at_both_ends(&[old, None, new]).await;
+    at_both_ends(&[new, None, old]).await;
 }
