@@ -6,7 +6,7 @@
 )]
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use amqp::message::{Body, Message, Properties};
 use amqp::{BytesMut, Symbol, Value};
@@ -133,14 +133,17 @@ const WORDS: &[&str] = &[
     "yes",
     "",
 ];
+static START: LazyLock<Arc<RouterConfig>> = LazyLock::new(|| {
+    let parsed = RouterConfig::parse(CONFIG).expect("a usable configuration");
+    Arc::new(parsed.config)
+});
 /// Changes that one script may make.
 const MOST_ENTITIES: usize = 64;
 
 /// Lets the agent handle requests one after the other. What it wants changed is changed in the configuration.
 pub fn management(data: &[u8]) {
     let mut script = Script(data);
-    let config = RouterConfig::parse(CONFIG).expect("a usable configuration");
-    let mut router = Router(Arc::new(config.config));
+    let mut router = Router(START.clone());
     while !script.0.is_empty() {
         let access = match script.below(8) {
             0 => Access::None,

@@ -154,6 +154,7 @@ fn link_row(connection: ConnectionId, link: &LinkRecord, now: u32) -> LinkRow {
         deliveries_delayed_10_sec: total(&counts.delayed_10_sec),
         deliveries_stuck: gauge(&counts.stuck).into(),
         priority: link.priority.into(),
+        settle_rate: gauge(&counts.settle_rate),
         credit_available: gauge(&counts.credit),
         zero_credit_seconds: counts.without_credit(now),
         ..LinkRow::default()

@@ -146,7 +146,7 @@ impl Control {
                     if due {
                         count = count.wrapping_add(1);
                         if count.is_multiple_of(TROUBLES) {
-                            self.count_troubles();
+                            self.count_troubles(CHECK * CHECKS_A_TICK * TROUBLES);
                         }
                     }
                     match &mut self.routing {

@@ -1,6 +1,6 @@
 //! What the control task looks at regularly for operators: readiness, blocked links, stuck messages.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use model::router_config::Role;
 
@@ -39,14 +39,16 @@ impl Control {
         ))
     }
 
-    /// Counts links without credit and messages without settlement.
-    pub(super) fn count_troubles(&self) {
+    /// Counts links without credit and messages without settlement, and reckons rates over the `period` since the last
+    /// time.
+    pub(super) fn count_troubles(&self, period: Duration) {
         let now = self.shared.uptime();
         let (mut blocked, mut stuck) = (0_u64, 0_u64);
         for connection in self.connections.iter() {
             connection.links.each(|link| {
                 let idle = u64::from(link.counts.without_credit(now));
                 blocked += u64::from(idle > BLOCKED_AFTER.as_secs());
+                link.counts.reckon_rate(period);
                 stuck += u64::from(link.counts.stuck.load(Ordering::Relaxed));
             });
         }

@@ -96,6 +96,10 @@ pub struct LinkCounts {
     pub stuck: AtomicU32,
     /// Credit that the sender has.
     pub credit: AtomicU32,
+    /// Messages that were done each second, lately.
+    pub settle_rate: AtomicU32,
+    /// How many were done when the rate was last reckoned.
+    done_before: AtomicU64,
     /// Second of the router's life since which this side, as sender, has had no credit, plus one; 0: it has some.
     pub no_credit_since: AtomicU32,
 }
@@ -130,6 +134,18 @@ impl LinkCounts {
             self.no_credit_since
                 .store(now().saturating_add(1), Ordering::Relaxed);
         }
+    }
+
+    /// Reckons the rate at which messages are done, given the time since it was last done so.
+    pub fn reckon_rate(&self, since: Duration) {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let done = load(&self.presettled)
+            .saturating_add(load(&self.accepted))
+            .saturating_add(load(&self.rejected));
+        let new = done.saturating_sub(self.done_before.swap(done, Ordering::Relaxed));
+        let rate = new / since.as_secs().max(1);
+        self.settle_rate
+            .store(u32::try_from(rate).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
     /// Seconds without credit, at the second `now` of the router's life.
@@ -208,6 +224,23 @@ mod tests {
         counts.set_credit(0, || 30);
         assert_eq!(counts.without_credit(29), 0);
         assert_eq!(counts.without_credit(41), 11);
+    }
+
+    #[test]
+    fn the_rate_is_that_of_the_last_period() {
+        let counts = LinkCounts::default();
+        let rate = |seconds| {
+            counts.reckon_rate(Duration::from_secs(seconds));
+            counts.settle_rate.load(Ordering::Relaxed)
+        };
+        assert_eq!(rate(5), 0);
+        for _ in 0..20 {
+            counts.begun(true);
+            counts.outcome(&DeliveryState::Accepted);
+            counts.outcome(&DeliveryState::Released);
+        }
+        assert_eq!(rate(5), 8, "what is released is not done");
+        assert_eq!(rate(0), 0, "nothing new");
     }
 
     #[test]
