@@ -238,12 +238,34 @@ def refusals(sender_url, receiver_url):
         Delivery.RELEASED,
         Delivery.MODIFIED,
     )
-    try:
-        connection.create_receiver("_topo/0/r1/x")
-    except LinkDetached:
-        pass
-    else:
-        raise AssertionError("a receiver on another router's address")
+    refused = {
+        "another router's address": (
+            "qd:no-route-to-dest",
+            lambda other: other.create_receiver("_topo/0/r1/x"),
+        ),
+        "what edges hear of addresses": (
+            "qd:connection-role",
+            lambda other: other.create_receiver("_$qd.edge_addr_tracking"),
+        ),
+        "a link of routers": (
+            "qd:forbidden",
+            lambda other: other.create_sender(None, options=Capability("qd.router")),
+        ),
+        "a data link of routers": (
+            "qd:forbidden",
+            lambda other: other.create_sender(None, options=Capability("qd.router-data")),
+        ),
+    }
+    for what, (condition, attach) in refused.items():
+        other = connect(sender_url)
+        try:
+            attach(other)
+            query(other, "$management", "io.skupper.router.router", ["id"])
+        except LinkDetached as detached:
+            assert detached.condition == condition, f"{what}: {detached.condition}"
+        else:
+            raise AssertionError(f"{what} was attached")
+        other.close()
     connection.close()
     # A receiver that goes away with messages unanswered: the sender learns that their fate is unknown.
     going = connect(receiver_url)

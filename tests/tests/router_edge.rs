@@ -110,6 +110,38 @@ async fn services_reach_from_edge_to_edge_and_between_edge_and_interior() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_come_to_clients_of_an_edge_from_everywhere() {
+    let (mesh, ports) = interiors().await;
+    let one = start_edge(edge_of(&mesh, "e0", ports[0])).await;
+    let beside = start_edge(edge_of(&mesh, "e1", ports[0])).await;
+    let far = start_edge(edge_of(&mesh, "e2", ports[1])).await;
+    // Each is announced a moment after its uplink is there; until then nobody answers.
+    for (edge, seen_from) in [(&one, 1), (&beside, 1), (&far, 0)] {
+        let key = format!("H{}", edge.id);
+        mesh.routers[seen_from]
+            .until("the edge is announced", "router.address", |found| {
+                found.iter().any(|row| rows::text(row, "key") == key)
+            })
+            .await;
+    }
+    // The client's reply address is one of its edge: `_edge/e0/…`.
+    let mut client = one.client().await.unwrap();
+    for (node, id) in [
+        ("$management", "e0"),
+        ("amqp:/_edge/e0/$management", "e0"),
+        ("amqp:/_topo/0/r0/$management", "r0"),
+        ("amqp:/_topo/0/r1/$management", "r1"),
+        ("amqp:/_edge/e1/$management", "e1"),
+        ("amqp:/_edge/e2/$management", "e2"),
+    ] {
+        let found = client.query_at(node, "router", &["id"]).await;
+        let found = found.unwrap_or_else(|error| panic!("{node}: {error}"));
+        let found: Vec<&str> = found.iter().map(|row| rows::text(row, "id")).collect();
+        assert_eq!(found, [id], "{node}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_edges_of_one_interior_reach_each_other() {
     let (mesh, ports) = interiors().await;
     let (one, port) = with_client(edge_of(&mesh, "e0", ports[0]));

@@ -171,6 +171,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             AddressKey::Router(_) => {
                 self.accept_and_grant(link, reply, attached, capacity);
             }
+            // Only the interior knows whether there is such an edge.
+            AddressKey::Edge(_) if space.edge => {
+                self.accept_and_grant(link, reply, attached, capacity);
+            }
             AddressKey::Local(_) | AddressKey::Edge(_) | AddressKey::Mobile(_) => {
                 self.check_available(&text)?;
                 // Credit comes from the control task, once the address has a destination.
