@@ -194,6 +194,20 @@ async fn edge_and_interior(kind_of_interior: Kind, kind_of_edge: Kind) {
         assert_eq!(found.len(), 2, "{id}: {found:?}");
     }
     client.close().await;
+    // And from one edge to the other one and to the interior; the answers come to an address of the edge.
+    for (from, node) in [
+        (1, "_edge/other"),
+        (2, "_edge/e"),
+        (1, "_topo/0/i"),
+        (2, "_topo/0/i"),
+    ] {
+        let mut client = star.routers[from].client().await.unwrap();
+        let address = format!("amqp:/{node}/$management");
+        let found = client.query_at(&address, "tcpListener", &[]).await;
+        let found = found.unwrap_or_else(|error| panic!("{node} from {from}: {error}"));
+        assert_eq!(found.len(), 2, "{node} from {from}: {found:?}");
+        client.close().await;
+    }
 
     // The interior comes back from a crash.
     star.routers[0].restart().await;
