@@ -172,6 +172,8 @@ async fn flows_links_and_addresses_are_shown_with_their_counts() {
         assert!(rows::number(&own[0], "memoryUsage") > 0);
     }
     assert_eq!(metric(pages, "qdr_tcp_service_connections").await, 1);
+    // Its one message towards the server; the one back comes from there.
+    assert_eq!(metric(pages, "qdr_deliveries_transit_total").await, 1);
 
     // The link between the routers: control and ten priorities each way, at the least.
     let links = mesh.routers[0].rows("router.link").await.unwrap();

@@ -17,7 +17,7 @@ use super::{
     annotations::Annotations,
     delivery::{Delivery, Outstanding},
     local::LocalTarget,
-    shared::{ConnectionHandle, ConnectionId, ConnectionRole, LINK_CAPACITY, Shared, Via},
+    shared::{ConnectionHandle, ConnectionId, LINK_CAPACITY, Shared, Via},
     table::{Address, AddressCounts, Consumer, ConsumerTarget, Neighbour, Table},
 };
 use crate::{
@@ -210,17 +210,16 @@ pub fn dispatch(shared: &Arc<Shared>, sink: Sink, delivery: Arc<Delivery>) {
             {
                 delivery.count_at(Outstanding::new(&open));
             }
-            let counter = match connection.role {
-                ConnectionRole::Normal => &shared.counters.egress,
-                _ if delivery.arrived_on.is_some() => &shared.counters.transit,
-                _ => &shared.counters.ingress,
+            let to_interior = connection.role.is_between_interiors();
+            count_entry(shared, &delivery);
+            let left = if to_interior {
+                &shared.counters.transit
+            } else {
+                &shared.counters.egress
             };
-            counter.fetch_add(1, Ordering::Relaxed);
+            left.fetch_add(1, Ordering::Relaxed);
             if let Some(counted) = counted {
-                counted.dispatched(matches!(
-                    connection.role,
-                    ConnectionRole::InterRouter | ConnectionRole::InterRouterData
-                ));
+                counted.dispatched(to_interior);
             }
             connection.deliver(via, delivery);
         }
@@ -230,16 +229,18 @@ pub fn dispatch(shared: &Arc<Shared>, sink: Sink, delivery: Arc<Delivery>) {
             counted,
         } => {
             delivery.count_at(Outstanding::new(&open));
-            if delivery.arrived_on.is_none() {
-                shared.counters.ingress.fetch_add(1, Ordering::Relaxed);
-            }
+            count_entry(shared, &delivery);
             shared.counters.egress.fetch_add(1, Ordering::Relaxed);
             if let Some(counted) = counted {
                 counted.dispatched(false);
             }
             connector.open(shared, delivery);
         }
-        Sink::Reply(slot) => slot.offer(delivery),
+        Sink::Reply(slot) => {
+            count_entry(shared, &delivery);
+            shared.counters.egress.fetch_add(1, Ordering::Relaxed);
+            slot.offer(delivery);
+        }
         Sink::Bridge(bridge) => bridge.start(shared, delivery),
         Sink::Management(Access::None) => {
             delivery.report(Some(access::refused()), true);
@@ -259,6 +260,14 @@ pub fn dispatch(shared: &Arc<Shared>, sink: Sink, delivery: Arc<Delivery>) {
             });
             delivery.report(Some(DeliveryState::Accepted), true);
         }
+    }
+}
+
+/// Counts what an adaptor of this router brings into the network. Connections count theirs when they arrive; answers of
+/// the router itself, which are settled from the beginning, do not count.
+fn count_entry(shared: &Shared, delivery: &Delivery) {
+    if delivery.arrived_on.is_none() && !delivery.presettled {
+        shared.counters.ingress.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -496,12 +505,10 @@ impl Chooser<'_> {
     /// Where a message for this address is counted.
     fn counted(&self, address: Option<&Arc<Address>>) -> Option<Counted> {
         let counts = address?.counts.clone();
-        let ingress = self.request.arrived_on.is_none_or(|connection| {
-            !matches!(
-                connection.role,
-                ConnectionRole::InterRouter | ConnectionRole::InterRouterData
-            )
-        });
+        let ingress = self
+            .request
+            .arrived_on
+            .is_none_or(|connection| !connection.role.is_between_interiors());
         Some(Counted { counts, ingress })
     }
 

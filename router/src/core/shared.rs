@@ -68,6 +68,11 @@ impl ConnectionRole {
         }
     }
 
+    /// True if an interior router is at each end.
+    pub fn is_between_interiors(self) -> bool {
+        matches!(self, Self::InterRouter | Self::InterRouterData)
+    }
+
     /// True if an edge router is at one end.
     pub fn is_edge(self) -> bool {
         matches!(self, Self::Edge | Self::EdgeData)
@@ -358,11 +363,11 @@ pub struct Shared {
 /// Counters of the whole router, as management and metrics show them.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Deliveries that arrived from clients and adaptors.
+    /// Deliveries that came from clients, edge routers and adaptors.
     pub ingress: AtomicU64,
-    /// Deliveries that left to clients and adaptors.
+    /// Deliveries that left to clients, edge routers and adaptors.
     pub egress: AtomicU64,
-    /// Deliveries between router connections.
+    /// Deliveries that left to interior routers.
     pub transit: AtomicU64,
     /// Outcomes seen on deliveries.
     pub accepted: AtomicU64,

@@ -145,11 +145,11 @@ row! {
     deliveries_delayed_10_sec "deliveriesDelayed10Sec": u64,
     /// Deliveries unsettled for long.
     deliveries_stuck "deliveriesStuck": u64,
-    /// Deliveries from clients and adaptors.
+    /// Deliveries from clients, edge routers and adaptors.
     deliveries_ingress "deliveriesIngress": u64,
-    /// Deliveries to clients and adaptors.
+    /// Deliveries to clients, edge routers and adaptors.
     deliveries_egress "deliveriesEgress": u64,
-    /// Deliveries from router to router.
+    /// Deliveries to interior routers.
     deliveries_transit "deliveriesTransit": u64,
     /// Always 0.
     deliveries_ingress_route_container "deliveriesIngressRouteContainer": u64,

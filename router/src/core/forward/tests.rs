@@ -12,8 +12,11 @@ use model::router_config::{AddressEntity, Distribution, Mode, RouterConfig, Rout
 use super::*;
 use crate::{
     core::{
-        address::AddressSpace, configured::ConfiguredAddresses, inbox::Inbox, links::Links,
-        shared::ConnectionFacts,
+        address::AddressSpace,
+        configured::ConfiguredAddresses,
+        inbox::Inbox,
+        links::Links,
+        shared::{ConnectionFacts, ConnectionRole},
     },
     routing::{Config, ControlLink, Output, RouteView, Routing},
 };

@@ -389,7 +389,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     fn count_arrival(&self, presettled: bool) {
         let counters = &self.shared.counters;
-        if self.options.role == ConnectionRole::Normal {
+        if !self.role().is_between_interiors() {
             counters.ingress.fetch_add(1, Ordering::Relaxed);
         }
         if presettled {
