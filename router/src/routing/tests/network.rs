@@ -401,6 +401,10 @@ impl Network {
         self.routers[number].routing.view()
     }
 
+    pub(super) fn routing(&self, number: usize) -> &Routing {
+        &self.routers[number].routing
+    }
+
     pub(super) fn take_events(&mut self, number: usize) -> Vec<String> {
         std::mem::take(&mut self.routers[number].events)
     }

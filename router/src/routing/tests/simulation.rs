@@ -232,6 +232,38 @@ fn a_router_that_comes_back_with_another_id_is_another_one() {
 }
 
 #[test]
+fn routers_hold_nothing_of_those_that_are_gone() {
+    let mut network = random_network(18, 8, 6);
+    for number in 0..8 {
+        network.announce(number, "Mmc");
+    }
+    network.run_until(seconds(20), Network::agrees);
+    for life in 0..40 {
+        let number = life % 8;
+        match life % 4 {
+            0 => network.restart(number),
+            _ => network.restart_as(number, &format!("r{number:03}-{life}")),
+        }
+        network.announce(number, &format!("Mlife{life}"));
+        network.run(Duration::from_millis(700));
+        network.withdraw(number, &format!("Mlife{life}"));
+    }
+    network.run(seconds(100));
+    assert!(network.agrees(), "{:?}", network.complaints());
+    for number in 0..8 {
+        let routing = network.routing(number);
+        let links = routing.links.len();
+        assert_eq!(routing.nodes.len(), 7);
+        assert!(routing.hellos.len() <= links, "{:?}", routing.hellos);
+        assert!(routing.floods.len() <= 7, "{:?}", routing.floods);
+        assert_eq!(routing.own.peers.len(), links);
+        let addresses = routing.nodes.iter().map(|(_, node)| node.addresses.len());
+        assert_eq!(addresses.sum::<usize>(), 7, "one address each");
+        assert!(routing.output.is_empty());
+    }
+}
+
+#[test]
 fn clocks_that_jump_and_routers_that_stall_do_lasting_harm_to_nobody() {
     let mut network = random_network(16, 10, 8);
     network.announce(3, "Mmc");
