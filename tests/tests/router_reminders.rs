@@ -27,6 +27,8 @@ use tokio::{
 };
 
 const ADDRESS: &str = "service:80";
+/// Without anything from the other direction for so long, an end goes out.
+const PAUSE: Duration = Duration::from_millis(300);
 /// Long enough for reminders to come, if there are any.
 const WHILE: Duration = Duration::from_millis(700);
 
@@ -186,21 +188,41 @@ async fn a_peer_is_told_its_credit_again_while_a_stream_does_not_continue() {
     assert_eq!(flow.peer.received(), before, "nothing is open any more");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_end_waits_while_the_other_direction_is_busy() {
-    let mut flow = Flow::new().await;
+/// Answers for a while after the half-close. If the end came meanwhile, the longest time between two answers.
+async fn answers_without_a_pause(flow: &mut Flow) -> Option<Duration> {
     let burst = vec![7; 64 * 1024];
     flow.answer(&burst).await;
+    let mut answered = Instant::now();
     flow.half_close().await;
-    let started = Instant::now();
+    let started = answered;
+    let mut gap = Duration::ZERO;
     while started.elapsed() < WHILE {
         flow.answer(&burst).await;
+        gap = gap.max(answered.elapsed());
+        answered = Instant::now();
         let events = flow.peer.events_within(Duration::from_millis(20)).await;
         let ended = events
             .iter()
             .any(|event| matches!(event, Event::Transfer { more: false, .. }));
-        assert!(!ended, "the end came after {:?}", started.elapsed());
+        if ended {
+            return Some(gap.max(answered.elapsed()));
+        }
     }
+    None
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_waits_while_the_other_direction_is_busy() {
+    let mut tries = 0..5;
+    let mut flow = loop {
+        let mut flow = Flow::new().await;
+        match answers_without_a_pause(&mut flow).await {
+            None => break flow,
+            // On a machine that has other things to do there was a pause.
+            Some(gap) if gap > PAUSE / 2 && tries.next().is_some() => {}
+            Some(gap) => panic!("the end came although no answer was later than {gap:?}"),
+        }
+    };
     flow.end_arrives().await;
     // Then the rest arrives, and the end.
     flow.answer(b"bye").await;
@@ -213,14 +235,18 @@ async fn an_end_waits_while_the_other_direction_is_busy() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_end_does_not_wait_when_little_came_back() {
-    let mut flow = Flow::new().await;
-    flow.answer(b"220 hello").await;
-    let started = Instant::now();
-    flow.half_close().await;
-    flow.end_arrives().await;
-    assert!(
-        started.elapsed() < Duration::from_millis(250),
-        "{:?}",
-        started.elapsed()
-    );
+    // The best of some: the machine may have other things to do.
+    let mut best = Duration::MAX;
+    for _ in 0..5 {
+        let mut flow = Flow::new().await;
+        flow.answer(b"220 hello").await;
+        let started = Instant::now();
+        flow.half_close().await;
+        flow.end_arrives().await;
+        best = best.min(started.elapsed());
+        if best < PAUSE / 2 {
+            return;
+        }
+    }
+    panic!("it took {best:?}");
 }
