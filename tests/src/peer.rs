@@ -36,9 +36,17 @@ impl Peer {
     /// # Panics
     /// When that fails.
     pub async fn connect(port: u16) -> Self {
+        Self::named(port, "peer").await
+    }
+
+    /// As [`Self::connect`], with a name: what an edge router sends does not come back to it.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub async fn named(port: u16, container: &str) -> Self {
         let config = ConnectionConfig {
             open: Open {
-                container_id: "peer".to_owned(),
+                container_id: container.to_owned(),
                 max_frame_size: 16_384,
                 channel_max: 100,
                 ..Open::default()

@@ -8,22 +8,25 @@ use std::{
 
 use amqp::{
     Symbol, Value,
+    engine::{Event, LinkId},
     frame::FrameHeader,
     message::{Body, Message, Properties},
     performative::{
-        Attach, Begin, DeliveryTag, Flow, Open, Performative, Role as LinkRole, Source, Target,
-        Transfer,
+        Attach, Begin, DeliveryState, DeliveryTag, Flow, Open, Performative, Role as LinkRole,
+        Source, Target, Transfer,
     },
 };
 use bytes::{Bytes, BytesMut};
 use e2e::{
     Backend, Certificates, Plan, SOON, TestRouter, eventually,
     mesh::{self, Mesh, connector, edge, listener, secure_connector, secure_listener},
+    peer::Peer,
     rows,
     tcp::{Echo, connect, over, tcp_connector, tcp_listener, works},
     within,
 };
 use model::router_config::{Listener, Role};
+use router::core::annotations::{Annotations, DISABLE_Q2, STREAMING};
 use router::routing::{Config, ControlLink, Output, RouterId, Routing};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -31,6 +34,8 @@ use tokio::{
 };
 
 const FEW: u32 = 3;
+/// Less than the router keeps of a message whatever else waits.
+const LITTLE: usize = 200 * 1024;
 const ADDRESS: &str = "service:80";
 const AMQP: &[u8] = b"AMQP\x00\x01\x00\x00";
 const SASL: &[u8] = b"AMQP\x03\x01\x00\x00";
@@ -490,6 +495,122 @@ async fn floods_of_sessions_and_links_are_limited_and_leave_nothing() {
     let grown = target.attacked().resident_memory().saturating_sub(memory);
     assert!(grown < 100_000_000, "{grown} octets more");
     target.unharmed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_of_one_connection_is_limited_and_readers_that_keep_up_go_on() {
+    let mut config = mesh::interior("r0");
+    let (edges, port) = listener("edges", Role::Edge);
+    config.put_listener(edges);
+    let router = TestRouter::start(config).await;
+    let memory = router.resident_memory();
+    let mut reader = Peer::named(port, "reader").await;
+    reader.consume("read").await;
+    let mut sender = Peer::named(port, "sender").await;
+    let producer = sender.produce().await;
+    // The second time shows that there is room again once those are gone for whom it waited, and that it is the same.
+    for _ in 0..2 {
+        too_much_for_a_reader_that_is_stuck(&router, port, &mut sender, producer).await;
+        // Others on the same connection, of which less waits at a time than any may have.
+        for _ in 0..10 {
+            let delivery = sender.start(producer);
+            sender.send(delivery, stream("read", LITTLE), true).await;
+            let mut received = 0;
+            while received < LITTLE {
+                if let Event::Transfer { payload, .. } = reader.event().await {
+                    received += payload.len();
+                }
+            }
+        }
+        let grown = router.resident_memory().saturating_sub(memory);
+        assert!(grown < 450_000_000, "{grown} octets more");
+    }
+    let log = router.log();
+    let warned = log
+        .lines()
+        .filter(|line| line.contains("too much waits for its readers"));
+    assert_eq!(warned.count(), 1, "{log}");
+}
+
+/// Sends more to one consumer than may wait (256 MiB), sees the rest broken off, and lets the consumer go.
+async fn too_much_for_a_reader_that_is_stuck(
+    router: &TestRouter,
+    port: u16,
+    sender: &mut Peer,
+    producer: LinkId,
+) {
+    const MESSAGES: usize = 150;
+    // It says that it wants messages, and never reads one.
+    let mut stuck = Peer::named(port, "stuck").await;
+    stuck.consume("stuck").await;
+    router
+        .until("the consumers are known", "router.address", |found| {
+            ["stuck", "read"].iter().all(|address| {
+                found
+                    .iter()
+                    .any(|row| rows::text(row, "name").ends_with(address))
+            })
+        })
+        .await;
+    let message = stream("stuck", 2 * 1024 * 1024);
+    let mut sent = Vec::new();
+    for _ in 0..MESSAGES {
+        while sender.engine().credit(producer) == 0 {
+            sender.event().await;
+        }
+        let delivery = sender.start(producer);
+        sender.send(delivery, message.clone(), true).await;
+        sent.push(delivery);
+    }
+    let mut broken_off = Vec::new();
+    let mut settled = 0;
+    let mut stuck = Some(stuck);
+    while settled < MESSAGES {
+        let Event::Disposition {
+            delivery,
+            state,
+            settled: true,
+            ..
+        } = sender.event().await
+        else {
+            continue;
+        };
+        if let Some(DeliveryState::Rejected(Some(condition))) = state {
+            assert_eq!(condition.condition, "amqp:resource-limit-exceeded");
+            broken_off.push(delivery);
+        } else {
+            assert!(stuck.is_none(), "nobody reads: {state:?}");
+        }
+        settled += usize::from(sent.contains(&delivery));
+        if !broken_off.is_empty() {
+            stuck = None;
+        }
+    }
+    let first = sent.iter().position(|sent| broken_off.contains(sent));
+    assert!(
+        first.is_some_and(|first| (120..135).contains(&first)),
+        "{first:?}"
+    );
+}
+
+/// A message of so many octets that is marked as one with a window of its own.
+fn stream(address: &str, len: usize) -> Bytes {
+    let mut octets = BytesMut::new();
+    Annotations {
+        flags: STREAMING | DISABLE_Q2,
+        ..Annotations::default()
+    }
+    .encode(&mut octets);
+    Message {
+        properties: Properties {
+            to: Some(address.to_owned()),
+            ..Properties::default()
+        },
+        body: Body::Data(vec![Bytes::from(vec![7; len])]),
+        ..Message::default()
+    }
+    .encode(&mut octets);
+    octets.freeze()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -213,7 +213,7 @@ impl Script<'_> {
 
     /// A control message as peers send them; its fields may be anything of their type, or miss.
     fn message(&mut self) -> Bytes {
-        let opcode = self.pick(&["HELLO", "RA", "LSR", "LSU", "MAR", "MAU", "XXX"]);
+        let opcode = self.pick(&["HELLO", "RA", "LSR", "LSU", "MAR", "MAU", "OTHER"]);
         let to = match self.below(6) {
             0 => "amqp:/_local/qdhello".to_owned(),
             1 => "amqp:/_topo/0/all/qdrouter".to_owned(),

@@ -125,6 +125,17 @@ impl LinkCounts {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a message that took so long, if that is long.
+    pub fn delayed(&self, age: Duration) -> Option<Delay> {
+        let delay = Delay::of(age)?;
+        let counter = match delay {
+            Delay::Second => &self.delayed_1_sec,
+            Delay::TenSeconds => &self.delayed_10_sec,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        Some(delay)
+    }
+
     /// Notes the credit of this side as sender. `now` tells the seconds of the router's life.
     pub fn set_credit(&self, credit: u32, now: impl FnOnce() -> u32) {
         self.credit.store(credit, Ordering::Relaxed);

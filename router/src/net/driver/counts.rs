@@ -20,7 +20,6 @@ use super::{
 use crate::core::{
     annotations::STREAMING,
     links::{Delay, LinkCounts, LinkRecord, LinkType, STUCK_AFTER},
-    shared::ConnectionRole,
 };
 
 /// Period of the look for stuck messages.
@@ -55,10 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// What management shows of a link that is attached now.
     pub(super) fn record(&self, link: LinkId, attached: &Attached) -> Arc<LinkRecord> {
-        let between = matches!(
-            self.role(),
-            ConnectionRole::InterRouter | ConnectionRole::InterRouterData
-        );
+        let between = self.role().is_between_interiors();
         let address = match &attached.kind {
             Kind::Downlink if attached.queue.is_some() => {
                 let edge = self
@@ -179,21 +175,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if incoming.streams() {
             return;
         }
-        match Delay::of(incoming.since.elapsed()) {
-            None => {}
-            Some(Delay::Second) => {
-                counts.delayed_1_sec.fetch_add(1, Ordering::Relaxed);
-                totals.delayed_1_sec.fetch_add(1, Ordering::Relaxed);
-            }
-            Some(Delay::TenSeconds) => {
-                counts.delayed_10_sec.fetch_add(1, Ordering::Relaxed);
-                totals.delayed_10_sec.fetch_add(1, Ordering::Relaxed);
-            }
+        if let Some(delay) = counts.delayed(incoming.since.elapsed()) {
+            let total = match delay {
+                Delay::Second => &totals.delayed_1_sec,
+                Delay::TenSeconds => &totals.delayed_10_sec,
+            };
+            total.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// A message that was sent gets its outcome from the peer.
-    /// False if what it told is none. `since`: when it was begun, if its delay is of interest.
+    /// A message that was sent gets its outcome from the peer. False if what it told is none. `since`: when it was begun, if its delay is of interest.
     pub(super) fn count_sent_outcome(
         &self,
         link: LinkId,
@@ -208,14 +199,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         if let Some(counts) = self.counts(link) {
             counts.outcome(state);
-            match since.and_then(|since| Delay::of(since.elapsed())) {
-                None => {}
-                Some(Delay::Second) => {
-                    counts.delayed_1_sec.fetch_add(1, Ordering::Relaxed);
-                }
-                Some(Delay::TenSeconds) => {
-                    counts.delayed_10_sec.fetch_add(1, Ordering::Relaxed);
-                }
+            if let Some(since) = since {
+                counts.delayed(since.elapsed());
             }
         }
         true
