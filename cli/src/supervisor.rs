@@ -15,8 +15,9 @@ use runtime::native;
 use runtime::site::{Process, Processes, Supervision, Supervisor, SupervisorError};
 use systemd::{Bus, BusError, Journal, Linger, Output, Scope, Service, Surroundings, UnitName};
 use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
 
-use crate::error::CommandError;
+use crate::error::{CommandError, ErrorKind};
 
 /// Variable that chooses who runs a new site: `systemd` or `detached`
 pub(crate) const VARIABLE: &str = "SKUPPER_SUPERVISOR";
@@ -62,6 +63,8 @@ pub(crate) struct Systemd {
     runtime_directory: PathBuf,
     /// Missing where systemd does not run the host
     booted: PathBuf,
+    /// How long a manager may take that logind was told to start
+    manager_start: Duration,
     bus: OnceCell<Arc<dyn Bus>>,
 }
 
@@ -79,6 +82,7 @@ impl Systemd {
             linger: Linger::of(&paths.user, paths.uid),
             journal: Journal::of(surroundings.scope, paths.uid),
             booted: PathBuf::from(BOOTED),
+            manager_start: MANAGER_START,
             bus: OnceCell::new(),
             surroundings,
         }
@@ -94,11 +98,48 @@ impl Systemd {
         self.linger.command()
     }
 
-    /// Makes the user's units run without a login, and waits for the manager that runs them from now on
-    pub(crate) async fn enable_linger(&self) -> Result<(), CommandError> {
-        if !self.lingers().await {
-            self.ask_logind().await?;
+    /// Makes the user's units run without a login, and waits for the manager that runs them from now on; answers
+    /// whether that was this call's doing. A call that fails or is interrupted leaves things as they were
+    pub(crate) async fn enable_linger(
+        &self,
+        cancel: &CancellationToken,
+    ) -> Result<bool, CommandError> {
+        let ours = !self.lingers().await;
+        let work = async {
+            if ours {
+                self.ask_logind().await?;
+            }
+            self.await_manager().await
+        };
+        let outcome = tokio::select! {
+            outcome = work => outcome,
+            () = cancel.cancelled() => {
+                Err(CommandError::new(ErrorKind::Interrupted, "interrupted"))
+            }
+        };
+        match outcome {
+            Ok(()) => Ok(ours),
+            Err(error) if ours => Err(self.undo_linger(error).await),
+            Err(error) => Err(error),
         }
+    }
+
+    /// Takes back what [`Self::enable_linger`] did, for a failure that comes after; a hint of the failure tells where
+    /// that is not possible
+    pub(crate) async fn undo_linger(&self, failure: CommandError) -> CommandError {
+        if !self.lingers().await {
+            return failure;
+        }
+        match self.linger.disable().await {
+            Ok(()) => failure,
+            Err(error) => failure.hint(format!(
+                "lingering stays enabled ({error}); to disable it: {}",
+                self.linger.undo_command()
+            )),
+        }
+    }
+
+    async fn await_manager(&self) -> Result<(), CommandError> {
         // logind has only ordered its start
         let started = Instant::now();
         loop {
@@ -107,15 +148,14 @@ impl Systemd {
                     self.journal.await_first_entry().await;
                     return Ok(());
                 }
-                Err(error) if started.elapsed() > MANAGER_START => {
-                    return Err(
-                        CommandError::failed(format!("lingering is enabled, but {error}")).hint(
-                            format!(
-                                "look at it with: systemctl status user@{}",
-                                self.surroundings.uid
-                            ),
-                        ),
-                    );
+                Err(error) if started.elapsed() > self.manager_start => {
+                    return Err(CommandError::failed(format!(
+                        "lingering was enabled, but {error}"
+                    ))
+                    .hint(format!(
+                        "look at it with: systemctl status user@{}",
+                        self.surroundings.uid
+                    )));
                 }
                 Err(_) => tokio::time::sleep(POLL).await,
             }

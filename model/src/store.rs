@@ -3,7 +3,9 @@
 use std::{
     fs::{self, File, Permissions},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+    os::unix::fs::{
+        DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+    },
     path::{Path, PathBuf},
 };
 
@@ -98,11 +100,20 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<(), StoreE
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
+    // of the system, without the name of the temporary file, which means nothing to a user
+    let mut refusal = None;
     let mut file = tempfile::Builder::new()
         .prefix(".skupper-")
-        .permissions(Permissions::from_mode(0o600))
-        .tempfile_in(directory)
-        .map_err(|error| fail(without_path(error)))?;
+        .make_in(directory, |path| {
+            let created = File::options()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(path);
+            refusal = created.as_ref().err().and_then(io::Error::raw_os_error);
+            created
+        })
+        .map_err(|error| fail(refusal.map_or(error, io::Error::from_raw_os_error)))?;
     file.write_all(content).map_err(fail)?;
     // After creation, because the umask applies only there.
     file.as_file()
@@ -113,16 +124,6 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<(), StoreE
     File::open(directory)
         .and_then(|directory| directory.sync_all())
         .map_err(fail)
-}
-
-/// The error of the system: the name of a temporary file means nothing to a user
-fn without_path(error: io::Error) -> io::Error {
-    let cause = error
-        .get_ref()
-        .and_then(std::error::Error::source)
-        .and_then(|cause| cause.downcast_ref::<io::Error>())
-        .and_then(io::Error::raw_os_error);
-    cause.map_or(error, io::Error::from_raw_os_error)
 }
 
 /// Replaces a file that only its owner may read

@@ -1,5 +1,6 @@
 //! Lingering: whether a user's manager, and the sites with it, runs without a login (loginctl(1), `enable-linger`).
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -37,10 +38,12 @@ trait User {
     fn linger(&self) -> zbus::Result<bool>;
 }
 
-/// Lingering could not be enabled
+/// Lingering could not be enabled, or disabled
 #[derive(Debug, Error)]
-#[error("lingering could not be enabled for {user}: {reason}")]
+#[error("lingering could not be {what} for {user}: {reason}")]
 pub struct LingerError {
+    /// `enabled` or `disabled`
+    pub what: &'static str,
     /// The user
     pub user: String,
     /// What each way said
@@ -50,23 +53,41 @@ pub struct LingerError {
 /// Lingering of one user
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Linger {
-    directory: PathBuf,
     user: String,
     uid: u32,
+    /// Of logind's marks
+    directory: PathBuf,
+    /// Buses on which logind is looked for, in this order
+    addresses: Vec<String>,
+    /// `loginctl`, or its path
+    program: OsString,
 }
 
 impl Linger {
     /// `user` is the login name
     pub fn of(user: &str, uid: u32) -> Self {
-        Self::in_directory(Path::new("/var/lib/systemd/linger"), user, uid)
-    }
-
-    /// For another directory of logind's marks
-    pub fn in_directory(directory: &Path, user: &str, uid: u32) -> Self {
         Self {
-            directory: directory.to_owned(),
             user: user.to_owned(),
             uid,
+            directory: PathBuf::from("/var/lib/systemd/linger"),
+            addresses: system_bus(),
+            program: "loginctl".into(),
+        }
+    }
+
+    /// With another directory of marks, no bus, and another program in the place of `loginctl`
+    pub fn without_bus(
+        user: &str,
+        uid: u32,
+        directory: &Path,
+        program: impl Into<OsString>,
+    ) -> Self {
+        Self {
+            user: user.to_owned(),
+            uid,
+            directory: directory.to_owned(),
+            addresses: Vec::new(),
+            program: program.into(),
         }
     }
 
@@ -91,14 +112,19 @@ impl Linger {
     }
 
     async fn property(&self) -> zbus::Result<bool> {
-        let bus = connect().await?;
+        let bus = self.connect().await?;
         let user = LoginsProxy::new(&bus).await?.get_user(self.uid).await?;
         UserProxy::new(&bus, user).await?.linger().await
     }
 
     /// What a person types to enable it; with the name, because without one the caller must be in a login session
     pub fn command(&self) -> String {
-        format!("loginctl enable-linger {}", self.user)
+        format!("loginctl {} {}", verb(true), self.user)
+    }
+
+    /// What a person types to disable it
+    pub fn undo_command(&self) -> String {
+        format!("loginctl {} {}", verb(false), self.user)
     }
 
     /// Enables it, over the system bus, else with `loginctl`
@@ -106,11 +132,23 @@ impl Linger {
     /// # Errors
     /// When neither is there, or the host does not allow it.
     pub async fn enable(&self) -> Result<(), LingerError> {
+        self.set(true).await
+    }
+
+    /// Disables it in the same ways; logind then ends the manager of a user who is not logged in
+    ///
+    /// # Errors
+    /// As of [`Self::enable`].
+    pub async fn disable(&self) -> Result<(), LingerError> {
+        self.set(false).await
+    }
+
+    async fn set(&self, enable: bool) -> Result<(), LingerError> {
         let work = async {
-            let Err(first) = self.enable_over_bus().await else {
+            let Err(first) = self.set_over_bus(enable).await else {
                 return Ok(());
             };
-            self.enable_by_program()
+            self.set_by_program(enable)
                 .await
                 .map_err(|second| format!("{first}; {second}"))
         };
@@ -118,16 +156,17 @@ impl Linger {
             .await
             .unwrap_or_else(|_| Err(format!("no answer within {LIMIT:?}")));
         outcome.map_err(|reason| LingerError {
+            what: if enable { "enabled" } else { "disabled" },
             user: self.user.clone(),
             reason,
         })
     }
 
-    async fn enable_over_bus(&self) -> Result<(), String> {
+    async fn set_over_bus(&self, enable: bool) -> Result<(), String> {
         let call = async {
-            LoginsProxy::new(&connect().await?)
+            LoginsProxy::new(&self.connect().await?)
                 .await?
-                .set_user_linger(self.uid, true, true)
+                .set_user_linger(self.uid, enable, true)
                 .await
         };
         call.await.map_err(|error: zbus::Error| match error {
@@ -136,9 +175,9 @@ impl Linger {
         })
     }
 
-    async fn enable_by_program(&self) -> Result<(), String> {
-        let output = Command::new("loginctl")
-            .args(["enable-linger", &self.user])
+    async fn set_by_program(&self, enable: bool) -> Result<(), String> {
+        let output = Command::new(&self.program)
+            .args([verb(enable), &self.user])
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output()
@@ -152,20 +191,29 @@ impl Linger {
             String::from_utf8_lossy(&output.stderr).trim()
         ))
     }
+
+    async fn connect(&self) -> zbus::Result<Connection> {
+        let mut last = None;
+        for address in &self.addresses {
+            match connection::Builder::address(address.as_str())?
+                .build()
+                .await
+            {
+                Ok(bus) => return Ok(bus),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| zbus::Error::Failure("there is no system bus".to_owned())))
+    }
 }
 
-async fn connect() -> zbus::Result<Connection> {
-    let mut last = None;
-    for address in system_bus() {
-        match connection::Builder::address(address.as_str())?
-            .build()
-            .await
-        {
-            Ok(bus) => return Ok(bus),
-            Err(error) => last = Some(error),
-        }
+/// Of loginctl(1)
+fn verb(enable: bool) -> &'static str {
+    if enable {
+        "enable-linger"
+    } else {
+        "disable-linger"
     }
-    Err(last.unwrap_or(zbus::Error::InvalidReply))
 }
 
 #[cfg(test)]
@@ -175,13 +223,13 @@ mod tests {
     #[tokio::test]
     async fn a_mark_of_logind_says_that_it_is_enabled() {
         let directory = tempfile::tempdir().unwrap();
-        // an id that no logind knows
-        let linger = Linger::in_directory(directory.path(), "alice", u32::MAX - 1);
+        let linger = Linger::without_bus("alice", 1000, directory.path(), "/nonexistent/loginctl");
         assert!(!linger.is_enabled().await);
         std::fs::write(directory.path().join("bob"), "").unwrap();
         assert!(!linger.is_enabled().await);
         std::fs::write(directory.path().join("alice"), "").unwrap();
         assert!(linger.is_enabled().await);
         assert_eq!(linger.command(), "loginctl enable-linger alice");
+        assert_eq!(linger.undo_command(), "loginctl disable-linger alice");
     }
 }

@@ -109,25 +109,24 @@ pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<(), C
     let mut request = request(arguments)?;
     request.supervision = supervisor::choice()?;
     let systemd = Systemd::new(&session.paths);
-    if enable_linger && !dry_run && session.paths.uid != 0 {
-        // first: it also starts the manager, which the site is to be given to, and the sockets of engines
-        tokio::select! {
-            enabled = systemd.enable_linger() => enabled?,
-            () = session.cancel.cancelled() => {
-                return Err(CommandError::new(ErrorKind::Interrupted, "interrupted"));
-            }
-        }
-    }
-    request.platform = session.new_site_platform().await;
-    let hosts_chosen = !request.ingress_hosts.is_empty() || request.ingress == IngressKind::None;
     if dry_run {
+        request.platform = session.new_site_platform().await;
         let plan = site::plan_init(&session.context()?, &request)
             .await
             .map_err(|error| failure(&error))?;
         session.ui.text(&plan.to_string());
         return Ok(());
     }
-    let site = initialize(session, request, limit).await?;
+    // first: it also starts the manager, which the site is to be given to, and the sockets of engines
+    let lingering_is_new =
+        enable_linger && session.paths.uid != 0 && systemd.enable_linger(&session.cancel).await?;
+    let hosts_chosen = !request.ingress_hosts.is_empty() || request.ingress == IngressKind::None;
+    request.platform = session.new_site_platform().await;
+    let site = match initialize(session, request, limit).await {
+        Ok(site) => site,
+        Err(error) if lingering_is_new => return Err(systemd.undo_linger(error).await),
+        Err(error) => return Err(error),
+    };
     if !hosts_chosen && let Some(host) = site.ingress.hosts.first() {
         session.ui.note(format!(
             "Tokens of this site will name the host \"{host}\"; choose other hosts with --ingress-host."

@@ -434,3 +434,96 @@ fn the_unit_of_a_container_site_waits_for_the_usual_units_of_its_engine_only() {
         assert!(unit.contains("WantedBy=multi-user.target\n"), "{unit}");
     }
 }
+
+/// A stand-in for `loginctl` that keeps marks as logind does; `disable` is what it does instead of removing one
+fn logind(directory: &Path, disable: &str) -> Linger {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let program = directory.join("loginctl");
+    let marks = directory.join("marks");
+    fs::create_dir(&marks).unwrap();
+    let text = format!(
+        "#!/bin/sh\ncase $1 in\nenable-linger) : >{0}/$2 ;;\ndisable-linger) {disable} ;;\nesac\n",
+        marks.display()
+    );
+    fs::write(&program, text.replace("MARK", "\"$(dirname $0)\"/marks/$2")).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    Linger::without_bus("alice", 1000, &marks, program)
+}
+
+/// Systemd of a host that runs it, with that `loginctl`
+fn lingering(bed: &Bed, bus: Option<Arc<FakeBus>>, disable: &str) -> Systemd {
+    let mut systemd = bed.supervisor(bus);
+    systemd.linger = logind(bed.root.path(), disable);
+    systemd.booted = bed.root.path().to_owned();
+    systemd.surroundings.scope = Scope::User;
+    systemd.surroundings.addresses = Vec::new();
+    systemd.surroundings.systemctl = "/nonexistent/systemctl".into();
+    systemd.manager_start = Duration::ZERO;
+    systemd
+}
+
+#[tokio::test]
+async fn lingering_that_a_failed_init_enabled_is_disabled_again() {
+    let bed = Bed::new();
+    let systemd = lingering(&bed, Some(Arc::default()), "rm MARK");
+    assert!(systemd.enable_linger(&bed.cancel).await.unwrap());
+    assert!(systemd.lingers().await);
+    let failure = systemd.undo_linger(CommandError::failed("no")).await;
+    assert_eq!(failure.text, "no");
+    assert_eq!(failure.hints, Vec::<String>::new());
+    assert!(!systemd.lingers().await);
+}
+
+#[tokio::test]
+async fn lingering_that_was_enabled_before_is_not_ours() {
+    let bed = Bed::new();
+    let systemd = lingering(&bed, Some(Arc::default()), "rm MARK");
+    fs::write(bed.root.path().join("marks/alice"), "").unwrap();
+    assert!(!systemd.enable_linger(&bed.cancel).await.unwrap());
+    // not even if the call itself fails
+    let systemd = Systemd {
+        bus: OnceCell::new(),
+        ..systemd
+    };
+    systemd.enable_linger(&bed.cancel).await.unwrap_err();
+    assert!(systemd.lingers().await);
+}
+
+#[tokio::test]
+async fn lingering_ends_again_where_the_manager_does_not_come_or_the_user_interrupts() {
+    let bed = Bed::new();
+    let systemd = lingering(&bed, None, "rm MARK");
+    let error = systemd.enable_linger(&bed.cancel).await.unwrap_err();
+    assert!(
+        error.text.starts_with("lingering was enabled, but "),
+        "{}",
+        error.text
+    );
+    assert!(!systemd.lingers().await);
+
+    let bed = Bed::new();
+    let mut systemd = lingering(&bed, None, "rm MARK");
+    systemd.manager_start = Duration::from_secs(600);
+    let (outcome, ()) = tokio::join!(systemd.enable_linger(&bed.cancel), async {
+        while !systemd.lingers().await {
+            tokio::task::yield_now().await;
+        }
+        bed.cancel.cancel();
+    });
+    assert_eq!(outcome.unwrap_err().kind, ErrorKind::Interrupted);
+    assert!(!systemd.lingers().await);
+}
+
+#[tokio::test]
+async fn lingering_that_cannot_be_disabled_is_told_with_the_command() {
+    let bed = Bed::new();
+    let systemd = lingering(&bed, Some(Arc::default()), "echo not today >&2; exit 1");
+    assert!(systemd.enable_linger(&bed.cancel).await.unwrap());
+    let failure = systemd.undo_linger(CommandError::failed("no")).await;
+    assert_eq!(failure.hints.len(), 1);
+    let hint = &failure.hints[0];
+    assert!(hint.starts_with("lingering stays enabled ("), "{hint}");
+    assert!(hint.contains("not today"), "{hint}");
+    assert!(hint.ends_with("loginctl disable-linger alice"), "{hint}");
+}

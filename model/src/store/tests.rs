@@ -65,6 +65,21 @@ fn a_full_file_system_is_called_full() {
 }
 
 #[test]
+fn a_write_that_is_refused_names_the_file_that_was_asked_for_and_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("missing").join("a");
+    let error = write_secret(&path, b"new").unwrap_err();
+    assert!(error.is_not_found());
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "cannot write {}: No such file or directory (os error 2)",
+            path.display()
+        )
+    );
+}
+
+#[test]
 fn a_failed_write_keeps_the_old_content() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a");

@@ -2,7 +2,7 @@
 //! what to do next.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use model::name::{LinkName, Namespace, ServiceName, SiteName};
@@ -108,6 +108,8 @@ pub enum SiteError {
     UnknownIngressHost { hosts: Vec<String> },
     #[error("file {path:?} exists already")]
     TokenFileExists { path: PathBuf },
+    #[error("cannot write token file {}: {source}", .path.display())]
+    TokenFile { path: PathBuf, source: io::Error },
     #[error("link {name} already exists")]
     LinkExists { name: LinkName },
     #[error("no such link {:?}", .name.to_string())]
@@ -263,6 +265,7 @@ impl SiteError {
                 "make the link from this site to the other one, or init with --ingress external".to_owned(),
             ],
             Self::TokenFileExists { .. } => vec!["replace it with --force".to_owned()],
+            Self::TokenFile { path, source } => vec![token_file(path, source)],
             Self::AlreadyLinked { link, .. } => {
                 vec![format!("remove the link first with: skupper link delete {link}")]
             }
@@ -297,6 +300,21 @@ fn reason(error: &PortError) -> &'static str {
     match error {
         PortError::InUse { .. } => "is already in use",
         PortError::Forbidden { .. } | PortError::Address { .. } => "can't be used",
+    }
+}
+
+fn token_file(path: &Path, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            "make its directory first, or name a file elsewhere".to_owned()
+        }
+        io::ErrorKind::IsADirectory => {
+            format!(
+                "name a file in it, e.g. {}",
+                path.join("token.yaml").display()
+            )
+        }
+        _ => "name a file in a directory that this user can write to".to_owned(),
     }
 }
 

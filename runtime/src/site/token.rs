@@ -1,11 +1,12 @@
 //! `skupper token create`: a certificate with which another site may link to this one.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use model::name::HostPort;
 use model::site::IngressKind;
+use model::store::StoreError;
 use pki::{Authority, KeyKind, LeafRequest, LinkToken, Token, TokenFormat};
 
 use super::certificates::SITE_CA;
@@ -78,18 +79,68 @@ fn choose_host(handle: &SiteHandle, request: &TokenRequest) -> Result<String, Si
 }
 
 fn write_token(path: &Path, text: &[u8], force: bool) -> Result<(), SiteError> {
-    let failed = || SiteError::io(format!("write token file {}", path.display()));
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => SiteError::Full {
+            what: format!("token file {}", path.display()),
+        },
+        _ => SiteError::TokenFile {
+            path: path.to_owned(),
+            source,
+        },
+    };
     match fs::metadata(path) {
         // a pipe or a terminal: renaming a file over it would be wrong
         Ok(there) if !there.is_file() && !there.is_dir() => fs::OpenOptions::new()
             .write(true)
             .open(path)
             .and_then(|mut file| file.write_all(text))
-            .map_err(failed()),
+            .map_err(failed),
+        Ok(there) if there.is_dir() => Err(failed(rustix::io::Errno::ISDIR.into())),
         Ok(_) if !force => Err(SiteError::TokenFileExists {
             path: path.to_owned(),
         }),
-        _ => model::store::write_secret(path, text)
-            .map_err(|source| SiteError::state(format!("token file {}", path.display()), source)),
+        _ => model::store::write_secret(path, text).map_err(|error| match error {
+            StoreError::Io { source, .. } => failed(source),
+            StoreError::Full { .. } => failed(io::ErrorKind::StorageFull.into()),
+            other => SiteError::state(format!("token file {}", path.display()), other),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(path: &Path) -> (String, String) {
+        let error = write_token(path, b"secret", true).unwrap_err();
+        (error.to_string(), error.remedy().join(" "))
+    }
+
+    #[test]
+    fn a_token_file_that_cannot_be_written_is_named_once_with_a_remedy() {
+        let directory = tempfile::tempdir().unwrap();
+        let missing = directory.path().join("missing").join("x.yaml");
+        let (text, remedy) = refusal(&missing);
+        assert_eq!(
+            text,
+            format!(
+                "cannot write token file {}: No such file or directory (os error 2)",
+                missing.display()
+            )
+        );
+        assert_eq!(remedy, "make its directory first, or name a file elsewhere");
+
+        fs::write(directory.path().join("file"), "").unwrap();
+        let (_, remedy) = refusal(&directory.path().join("file").join("x.yaml"));
+        assert_eq!(remedy, "make its directory first, or name a file elsewhere");
+
+        let (text, remedy) = refusal(directory.path());
+        assert!(text.ends_with("Is a directory (os error 21)"), "{text}");
+        assert!(remedy.ends_with("/token.yaml"), "{remedy}");
+        assert_eq!(
+            fs::read_dir(directory.path()).unwrap().count(),
+            1,
+            "nothing is left behind"
+        );
     }
 }
