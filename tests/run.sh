@@ -65,10 +65,9 @@ cargo_test() {
         cargo test --locked --workspace --no-fail-fast "$@" 9>&-
 }
 
-# The engine contract once more, on rootless podman. One test at a time: aardvark-dns 1.4 answers late
-# when several networks come and go in one user's namespace.
-rootless_contract() {
-    SKUPPER_TEST_PODMAN=$SKUPPER_TEST_PODMAN_ROOTLESS cargo_test --test podman -- --show-output --test-threads 1
+# With rootless podman in the place of root's.
+rootless_cargo_test() {
+    SKUPPER_TEST_PODMAN=$SKUPPER_TEST_PODMAN_ROOTLESS cargo_test "$@"
 }
 
 stage_packages() {
@@ -101,7 +100,7 @@ stage_unit() {
 }
 
 stage_e2e() {
-    local targets
+    local targets second_chances=2
     if ! start_engines >"$out/engines.log" 2>&1; then
         fail engines "see $out/engines.log" "$out/engines.log"
         return
@@ -112,7 +111,9 @@ stage_e2e() {
         fail e2e "no test targets in the packages e2e and runtime"
     else
         tests e2e cargo_test "${targets[@]}" -- --show-output
-        tests podman-rootless rootless_contract
+        # The engine contract once more. One test at a time: aardvark-dns 1.4 answers late when several networks
+        # come and go in one user's namespace.
+        tests podman-rootless rootless_cargo_test --test podman -- --show-output --test-threads 1
     fi
     stop_engines
 }

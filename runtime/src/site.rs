@@ -50,7 +50,7 @@ pub use self::request::{
     TokenRequest,
 };
 pub use self::service::{
-    ensure_container, ensure_router_container, expose, plan_expose, plan_service_bind,
+    ensure_container, ensure_containers, expose, plan_expose, plan_service_bind,
     plan_service_create, plan_service_delete, plan_service_unbind, plan_unexpose, service_bind,
     service_create, service_delete, service_unbind, unexpose,
 };

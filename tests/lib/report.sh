@@ -41,8 +41,30 @@ test_progress() {
     ' | while IFS= read -r line; do say "$line"; done
 }
 
+# failed_tests LOG: a line `TARGET TEST` for each test that failed.
+failed_tests() {
+    awk '
+        /^ +Running tests\// { target = $2; sub(/.*\//, "", target); sub(/\.rs$/, "", target) }
+        /^test .* \.\.\. FAILED$/ { print target, $2 }' "$1"
+}
+
+# pass_alone NAME LOG RUNNER: whether each test that failed passes when RUNNER, which takes the arguments of
+# `cargo test`, runs it once more, alone; says which did. Not if a whole target ended before its tests did.
+pass_alone() {
+    local name=$1 again=$out/$1-again.log target test
+    if [ "$(grep -cE '^ +Running ' "$2")" -ne "$(grep -c '^test result: ' "$2")" ]; then return 1; fi
+    while read -r target test; do
+        say "$name: once more, alone: $test"
+        "$3" --test "$target" -- --exact "$test" --show-output >"$again" 2>&1 </dev/null
+        if ! grep -q "^test $test \.\.\. ok$" "$again"; then return 1; fi
+        results+=("$name: FLAKY: $test failed, and passed alone")
+    done < <(failed_tests "$2")
+}
+
 # tests NAME COMMAND…: a command that prints what `cargo test` prints; its tests are counted one by one.
 # A test that cannot run on this machine prints a line `did not run: reason` and counts as skipped.
+# With $second_chances, that many tests may fail if each passes when it runs alone: they share the machine with
+# engines and with each other. Their output is shown all the same, and the summary names them.
 tests() {
     local name=$1 start=$SECONDS log=$out/$1.log status p f i s
     shift
@@ -53,6 +75,12 @@ tests() {
         /^test result: / { p += $4; f += $6; i += $8 }
         /^(SKIP|did not run): / { s++ }
         END { print p + 0, f + 0, i + 0, s + 0 }' "$log")
+    if [ "$f" -gt 0 ]; then show_failures "$log"; fi
+    # 101: all ran, and some failed
+    if [ "$status" -eq 101 ] && [ "$f" -gt 0 ] && [ "$f" -le "${second_chances:-0}" ] &&
+        pass_alone "$name" "$log" "$1"; then
+        p=$((p + f)) f=0 status=0
+    fi
     passed=$((passed + p - s)) failed=$((failed + f)) skipped=$((skipped + i + s))
     if [ "$status" -eq 0 ]; then
         results+=("$name: ok, $((p - s)) passed, $((i + s)) skipped, $(elapsed $((SECONDS - start)))")
@@ -64,8 +92,11 @@ tests() {
     results+=("$name: failed")
     if [ "$status" -eq 124 ]; then say "$name: ran into the time limit"; fi
     say "$name: FAILED, log $log"
-    awk '/^failures:$/ { show = 1 } /^test result: / { show = 0 } show' "$log" | tail -n 200
     if [ "$f" -eq 0 ]; then tail -n 80 "$log"; fi
+}
+
+show_failures() {
+    awk '/^failures:$/ { show = 1 } /^test result: / { show = 0 } show' "$1" | tail -n 200
 }
 
 # Last line of the run; the exit status says the same.

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use model::name::ServiceName;
 use model::platform::Platform;
 use model::service::Service;
@@ -34,6 +32,12 @@ fn states(user: &User) -> Vec<(String, ContainerState)> {
         .collect()
 }
 
+fn set_state(user: &User, name: &str, new: ContainerState) {
+    if let Some((_, state)) = user.engine.state().containers.get_mut(name) {
+        *state = new;
+    }
+}
+
 fn all_running() -> Vec<(String, ContainerState)> {
     ["db", "skupper-router"]
         .map(|name| (name.to_owned(), ContainerState::Running))
@@ -43,20 +47,52 @@ fn all_running() -> Vec<(String, ContainerState)> {
 #[tokio::test]
 async fn what_ended_or_disappeared_is_started_again() {
     let (user, ctx) = site_with_service().await;
-    let mut engine: Option<Arc<dyn Engine>> = None;
-    look_after(&ctx, &mut engine).await.expect("fine");
+    let mut keeper = Keeper::default();
+    keeper.look_after(&ctx).await.expect("fine");
     assert_eq!(states(&user), all_running());
     let calls = user.engine.state().changes.len();
-    look_after(&ctx, &mut engine).await.expect("fine");
+    keeper.look_after(&ctx).await.expect("fine");
     assert_eq!(user.engine.state().changes.len(), calls, "nothing to do");
 
     user.engine.state().containers.remove("db");
-    look_after(&ctx, &mut engine).await.expect("fine");
+    keeper.look_after(&ctx).await.expect("fine");
     assert_eq!(states(&user), all_running());
-    if let Some((_, router)) = user.engine.state().containers.get_mut("skupper-router") {
-        *router = ContainerState::Exited(137);
+    set_state(&user, "skupper-router", ContainerState::Exited(137));
+    keeper.look_after(&ctx).await.expect("fine");
+    keeper.look_after(&ctx).await.expect("fine");
+    assert_eq!(states(&user), all_running());
+}
+
+#[tokio::test]
+async fn what_has_just_ended_is_left_to_the_engine_and_to_who_removes_it() {
+    let (user, ctx) = site_with_service().await;
+    let mut keeper = Keeper::default();
+    // two ends with a start by the engine between them
+    for state in [
+        ContainerState::Exited(137),
+        ContainerState::Running,
+        ContainerState::Exited(137),
+    ] {
+        set_state(&user, "db", state.clone());
+        let calls = user.engine.state().changes.len();
+        keeper.look_after(&ctx).await.expect("fine");
+        assert_eq!(states(&user)[0].1, state);
+        assert_eq!(user.engine.state().changes.len(), calls);
     }
-    look_after(&ctx, &mut engine).await.expect("fine");
+    set_state(&user, "db", ContainerState::Running);
+    keeper.look_after(&ctx).await.expect("fine");
+    // while another one is made again
+    set_state(&user, "db", ContainerState::Exited(0));
+    user.engine.state().containers.remove("skupper-router");
+    keeper.look_after(&ctx).await.expect("fine");
+    assert_eq!(
+        states(&user),
+        [
+            ("db".to_owned(), ContainerState::Exited(0)),
+            ("skupper-router".to_owned(), ContainerState::Running)
+        ]
+    );
+    keeper.look_after(&ctx).await.expect("fine");
     assert_eq!(states(&user), all_running());
 }
 
@@ -64,10 +100,10 @@ async fn what_ended_or_disappeared_is_started_again() {
 async fn a_paused_container_is_left_alone() {
     let (user, ctx) = site_with_service().await;
     let paused = ContainerState::Other("paused".to_owned());
-    if let Some((_, db)) = user.engine.state().containers.get_mut("db") {
-        *db = paused.clone();
-    }
-    look_after(&ctx, &mut None).await.expect("fine");
+    set_state(&user, "db", paused.clone());
+    let mut keeper = Keeper::default();
+    keeper.look_after(&ctx).await.expect("fine");
+    keeper.look_after(&ctx).await.expect("fine");
     assert_eq!(states(&user)[0].1, paused);
 }
 
@@ -79,16 +115,16 @@ async fn nothing_is_done_while_a_command_works_or_was_interrupted() {
     let lock = HeldLock::try_acquire(&paths.lock_file(), "skupper service delete")
         .expect("usable")
         .expect("free");
-    look_after(&ctx, &mut None).await.expect("fine");
+    Keeper::default().look_after(&ctx).await.expect("fine");
     assert_eq!(states(&user).len(), 1);
     drop(lock);
     let header = "{\"operation\": \"skupper service delete\", \"direction\": \"back\", \"namespace\": \"default\", \
                   \"platform\": null, \"engine_endpoint\": null, \"site_id\": null}\n";
     std::fs::write(paths.journal(), header).expect("writable");
-    look_after(&ctx, &mut None).await.expect("fine");
+    Keeper::default().look_after(&ctx).await.expect("fine");
     assert_eq!(states(&user).len(), 1);
     std::fs::remove_file(paths.journal()).expect("there");
-    look_after(&ctx, &mut None).await.expect("fine");
+    Keeper::default().look_after(&ctx).await.expect("fine");
     assert_eq!(states(&user), all_running());
 }
 
@@ -97,10 +133,10 @@ async fn a_foreign_container_with_our_name_is_never_touched() {
     let (user, ctx) = site_with_service().await;
     user.engine.state().containers.remove("db");
     user.engine.add_foreign("db", "bridge", &[]);
-    if let Some((_, db)) = user.engine.state().containers.get_mut("db") {
-        *db = ContainerState::Exited(0);
-    }
-    let error = look_after(&ctx, &mut None).await.expect_err("not ours");
+    set_state(&user, "db", ContainerState::Exited(0));
+    let mut keeper = Keeper::default();
+    keeper.look_after(&ctx).await.expect("just ended");
+    let error = keeper.look_after(&ctx).await.expect_err("not ours");
     assert!(
         matches!(error, SiteError::ForeignContainer { .. }),
         "{error}"
@@ -113,11 +149,14 @@ async fn a_container_that_cannot_be_started_does_not_stop_the_others() {
     let (user, ctx) = site_with_service().await;
     let web = Service::new(ServiceName::parse("web").expect("a name"), vec![80]);
     site::service_create(&ctx, &web).await.expect("a service");
-    for name in ["db", "web"] {
-        user.engine.state().containers.remove(name);
-    }
+    user.engine.state().containers.remove("db");
     user.engine.add_foreign("db", "bridge", &[]);
-    look_after(&ctx, &mut None).await.expect_err("not ours");
+    for name in ["db", "web"] {
+        set_state(&user, name, ContainerState::Exited(0));
+    }
+    let mut keeper = Keeper::default();
+    keeper.look_after(&ctx).await.expect("just ended");
+    keeper.look_after(&ctx).await.expect_err("not ours");
     assert_eq!(
         states(&user).last(),
         Some(&("web".to_owned(), ContainerState::Running))

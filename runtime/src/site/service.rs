@@ -165,19 +165,27 @@ pub async fn ensure_container(
     ensure(&**engine, &blueprint.service(service)).await
 }
 
-/// The same for the site router.
+/// The same for those containers of the site, its router's among them, that have one of these names.
 ///
 /// # Errors
-/// Those of the engine.
-pub async fn ensure_router_container(
+/// The first of the engine; one that can't be started does not keep the others from coming back.
+pub async fn ensure_containers(
     ctx: &Context,
     handle: &SiteHandle,
     engine: &Arc<dyn Engine>,
+    names: &[String],
 ) -> Result<(), SiteError> {
-    match blueprint_of(ctx, handle, &**engine) {
-        Some(blueprint) => ensure(&**engine, &blueprint.router()).await,
-        None => Ok(()),
+    let Some(blueprint) = blueprint_of(ctx, handle, &**engine) else {
+        return Ok(());
+    };
+    let services = handle.services().iter();
+    let specs = std::iter::once(blueprint.router())
+        .chain(services.map(|service| blueprint.service(service)));
+    let mut outcome = Ok(());
+    for spec in specs.filter(|spec| names.contains(&spec.name)) {
+        outcome = outcome.and(ensure(&**engine, &spec).await);
     }
+    outcome
 }
 
 async fn ensure(engine: &dyn Engine, spec: &crate::engine::ContainerSpec) -> Result<(), SiteError> {
