@@ -107,6 +107,7 @@ impl HttpState for Health {
                 "skupper_streams_translated_total",
                 &counters.streams_translated,
             ),
+            total("skupper_messages_broken_off_total", &counters.broken_off),
         ]
     }
 }

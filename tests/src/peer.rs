@@ -44,6 +44,23 @@ impl Peer {
     /// # Panics
     /// When that fails.
     pub async fn named(port: u16, container: &str) -> Self {
+        Self::with(port, container, ConnectionConfig::default()).await
+    }
+
+    /// As [`Self::named`]; the router may send it so many frames at a time, see [`Self::release`].
+    ///
+    /// # Panics
+    /// When that fails.
+    pub async fn slow(port: u16, container: &str, frames: u32) -> Self {
+        let config = ConnectionConfig {
+            incoming_window: frames,
+            auto_window: false,
+            ..ConnectionConfig::default()
+        };
+        Self::with(port, container, config).await
+    }
+
+    async fn with(port: u16, container: &str, config: ConnectionConfig) -> Self {
         let config = ConnectionConfig {
             open: Open {
                 container_id: container.to_owned(),
@@ -51,7 +68,7 @@ impl Peer {
                 channel_max: 100,
                 ..Open::default()
             },
-            ..ConnectionConfig::default()
+            ..config
         };
         let sasl = ClientSasl::Anonymous {
             trace: String::new(),
@@ -173,6 +190,11 @@ impl Peer {
                 return event;
             }
         }
+    }
+
+    /// Lets the router send so many more frames, up to what was said first.
+    pub fn release(&mut self, frames: u32) {
+        self.engine.release_window(self.session, frames);
     }
 
     /// Octets that came from the router so far.

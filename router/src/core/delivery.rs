@@ -74,6 +74,15 @@ pub struct Feedback {
     pub settled: bool,
 }
 
+/// How a message stands with its sink.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Backlog {
+    /// Octets that wait.
+    pub waiting: usize,
+    /// Octets taken since the message began, wrapping.
+    pub taken: u64,
+}
+
 /// Whom to wake when the other side did something.
 #[derive(Clone)]
 pub enum Wake {
@@ -126,6 +135,10 @@ impl Side {
 struct State {
     chunks: VecDeque<Bytes>,
     queued: usize,
+    /// Octets that the sink has taken, wrapping.
+    taken: u64,
+    /// The message that the octets of this one go on in, where they are translated.
+    continuation: Option<Arc<Delivery>>,
     end: End,
     source_settled: bool,
     source: Side,
@@ -177,11 +190,33 @@ impl Delivery {
         }
     }
 
+    /// A stream that this router opens; `origin` is the one that it translates, if any.
+    pub(crate) fn begun_by_router(annotations: Annotations, origin: Option<&Self>) -> Self {
+        let arrived_on = origin.and_then(|origin| origin.arrived_on);
+        let delivery = Self::new(annotations, arrived_on, false, 4);
+        match origin {
+            Some(origin) => delivery.counted_with(origin),
+            None => delivery,
+        }
+    }
+
     /// Counts octets in `waiting` while they wait for the sink.
     #[must_use]
     pub fn counted_in(mut self, waiting: &Arc<AtomicUsize>) -> Self {
         self.waiting = Some(waiting.clone());
         self
+    }
+
+    /// Counts the octets that wait here where those of `origin` are counted.
+    #[must_use]
+    fn counted_with(mut self, origin: &Self) -> Self {
+        self.waiting.clone_from(&origin.waiting);
+        self
+    }
+
+    /// What is taken from here goes on in `next`: what waits there waits for the same reader.
+    pub(crate) fn continues_in(&self, next: &Arc<Self>) {
+        self.lock().continuation = Some(next.clone());
     }
 
     /// Complete, pre-settled message whose octets already contain the annotations section.
@@ -256,6 +291,17 @@ impl Delivery {
         self.end_with(End::Aborted, true);
     }
 
+    /// As [`Self::abort`], even if all octets have come: those that wait are dropped.
+    pub fn break_off(&self) {
+        self.update(|state| {
+            if state.end == End::Complete && !state.chunks.is_empty() {
+                state.end = End::Open;
+            }
+            None
+        });
+        self.abort();
+    }
+
     fn end_with(&self, end: End, settled: bool) {
         self.update(|state| {
             state.source_settled |= settled;
@@ -273,6 +319,23 @@ impl Delivery {
     /// Octets that wait for the sink.
     pub fn queued(&self) -> usize {
         self.lock().queued
+    }
+
+    /// What waits for the sink, and what it has taken; where this message goes on in another one, of both together.
+    pub fn backlog(&self) -> Backlog {
+        let (own, continuation) = {
+            let state = self.lock();
+            let own = Backlog {
+                waiting: state.queued,
+                taken: state.taken,
+            };
+            (own, state.continuation.clone())
+        };
+        let next = continuation.map_or_else(Backlog::default, |next| next.backlog());
+        Backlog {
+            waiting: own.waiting.saturating_add(next.waiting),
+            taken: own.taken.wrapping_add(next.taken),
+        }
     }
 
     /// True if at most `limit` octets wait; otherwise the source is woken once the sink has taken some.
@@ -333,6 +396,9 @@ impl Delivery {
             let before = state.queued;
             result = Some(take(chunks, *end, *source_settled));
             state.queued = state.chunks.iter().map(Bytes::len).sum();
+            state.taken = state
+                .taken
+                .wrapping_add(before.saturating_sub(state.queued) as u64);
             if state.source_blocked && state.queued < before {
                 state.source_blocked = false;
                 state.source.notify()
@@ -381,6 +447,7 @@ impl Delivery {
                 state.settled = true;
                 state.chunks.clear();
                 state.queued = 0;
+                state.continuation = None;
                 state.outstanding = None;
                 state.doubt = None;
             }
@@ -562,6 +629,44 @@ mod tests {
         assert_eq!(feedback.outcome, Some(DeliveryState::Accepted));
         assert!(feedback.settled);
         assert!(delivery.take_feedback().outcome.is_none());
+    }
+
+    #[test]
+    fn a_backlog_is_that_of_the_whole_way_to_the_reader() {
+        let total = Arc::new(AtomicUsize::new(0));
+        let first = delivery().counted_in(&total);
+        let next = Arc::new(delivery().counted_with(&first));
+        first.continues_in(&next);
+        first.push(Bytes::from_static(b"1234567890"));
+        let moved = first.take(|chunks, _, _| chunks.pop_front());
+        next.push(moved.unwrap().slice(..7));
+        first.push(Bytes::from_static(b"12345"));
+        let backlog = |waiting, taken| Backlog { waiting, taken };
+        assert_eq!(first.backlog(), backlog(12, 10));
+        assert_eq!(total.load(Ordering::Relaxed), 12);
+        next.take(|chunks, _, _| chunks.clear());
+        assert_eq!(first.backlog(), backlog(5, 17));
+        first.report(Some(DeliveryState::Accepted), true);
+        assert_eq!(first.backlog(), backlog(0, 10));
+    }
+
+    #[test]
+    fn what_is_complete_and_waits_can_be_broken_off_and_what_was_taken_cannot() {
+        let [waits, taken] = std::array::from_fn(|_| {
+            let delivery = delivery();
+            delivery.push(Bytes::from_static(b"abc"));
+            delivery.finish(false);
+            delivery
+        });
+        taken.take(|chunks, _, _| chunks.clear());
+        for (delivery, expected) in [(waits, End::Aborted), (taken, End::Complete)] {
+            delivery.break_off();
+            let end = delivery.take(|chunks, end, _| {
+                assert!(chunks.is_empty());
+                end
+            });
+            assert_eq!(end, expected);
+        }
     }
 
     #[test]

@@ -391,6 +391,8 @@ pub struct Counters {
     pub links_blocked: AtomicU64,
     /// TCP streams that were translated between framings.
     pub streams_translated: AtomicU64,
+    /// Messages broken off because too much waited for the readers of their connection.
+    pub broken_off: AtomicU64,
     /// AMQP connections that were opened so far.
     pub amqp_opened: AtomicU64,
     /// AMQP connections now open.

@@ -27,7 +27,7 @@ use crate::{
         delivery::{Delivery, End, Wake},
         flows::{Flow, FlowPeer},
         forward::{self, Choice, Request},
-        shared::{ConnectionId, Shared},
+        shared::Shared,
     },
     net::{complaints::Complaints, tls::TlsProfiles},
 };
@@ -190,16 +190,17 @@ async fn serve(shared: Arc<Shared>, connector: Arc<TcpConnector>, forward: Arc<D
     debug!(target: "router::tcp", connector = %connector.name, ?end, "flow ended");
 }
 
-/// Sends the head of a reverse message to the opener of `forward`; none if there is no way to it.
+/// Sends the head of a reverse message to the opener of `forward`; none if there is no way to it. `origin`: the stream
+/// that is translated by it.
 pub(super) fn open_reverse(
     shared: &Arc<Shared>,
     forward: &Delivery,
     framing: Framing,
     opener: ReverseOpener<'_>,
     annotations: Annotations,
-    arrived_on: Option<ConnectionId>,
+    origin: Option<&Delivery>,
 ) -> Option<Arc<Delivery>> {
-    let reverse = Arc::new(Delivery::new(annotations, arrived_on, false, 4));
+    let reverse = Arc::new(Delivery::begun_by_router(annotations, origin));
     reverse.push(opener.encode(framing));
     let request = Request {
         address: opener.to,

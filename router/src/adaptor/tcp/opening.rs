@@ -15,7 +15,7 @@ use crate::core::{
     delivery::{Delivery, Feedback, Wake},
     forward::{self, Sink},
     local::LocalTarget,
-    shared::{ConnectionId, Shared},
+    shared::Shared,
 };
 
 /// An opened stream: its forward message and the reply address, which is given up with it.
@@ -42,14 +42,14 @@ pub(super) enum Answer {
 }
 
 impl Opening {
-    /// Sends an opener to `sink`. `opener.reply_to` is filled in here.
+    /// Sends an opener to `sink`. `opener.reply_to` is filled in here. `origin`: the stream that is translated by it.
     pub(super) fn send(
         shared: &Arc<Shared>,
         sink: Sink,
         framing: Framing,
         opener: ForwardOpener<'_>,
         annotations: Annotations,
-        arrived_on: Option<ConnectionId>,
+        origin: Option<&Delivery>,
     ) -> Self {
         let slot = Arc::new(ReplySlot::default());
         let name = shared.local.register(LocalTarget::Reply(slot.clone()));
@@ -57,7 +57,7 @@ impl Opening {
             reply_to: &shared.space.dynamic(&name),
             ..opener
         };
-        let forward = Arc::new(Delivery::new(annotations, arrived_on, false, 4));
+        let forward = Arc::new(Delivery::begun_by_router(annotations, origin));
         forward.push(opener.encode(framing));
         forward::dispatch(shared, sink, forward.clone());
         Self {

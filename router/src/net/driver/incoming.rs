@@ -15,7 +15,13 @@ use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Driver, counts::Unsettled, links::Kind, outcomes::Retained};
+use super::{
+    Driver,
+    counts::Unsettled,
+    links::Kind,
+    outcomes::Retained,
+    waiting::{Progress, WATCHED},
+};
 use crate::{
     adaptor::tcp::bridge,
     core::{
@@ -31,16 +37,10 @@ use crate::{
 /// A message that is not marked as streaming is gathered up to this size, then it streams (the peers' "Q2" limit).
 const GATHER_LIMIT: usize = 256 * 1024;
 /// Octets of one message that may wait for its sink before the connection pauses.
-const QUEUE_LIMIT: usize = 256 * 1024;
+pub(super) const QUEUE_LIMIT: usize = 256 * 1024;
 /// The same for streams that carry their own end-to-end window, beyond what their writer has granted: a little more than
 /// the largest fixed window, so that it is never met by senders who keep to theirs.
 const WINDOWED_QUEUE_LIMIT: usize = 2560 * 1024;
-
-/// Octets of all messages of one connection that may wait for their sinks. Beyond it, a stream that brings more although
-/// [`QUEUE_LIMIT`] of it waits is broken off; beyond twice as much, one of which [`CROWDED_QUEUE_LIMIT`] waits. Pausing
-/// would let readers that are stuck stop all others.
-const WAITING_LIMIT: usize = 256 * 1024 * 1024;
-const CROWDED_QUEUE_LIMIT: usize = 16 * 1024;
 
 /// One transfer frame.
 #[derive(Debug)]
@@ -64,6 +64,8 @@ pub(super) struct Incoming {
     pub(super) since: Instant,
     /// Until it is settled.
     pub(super) unsettled: Option<Unsettled>,
+    /// How it moves, while much waits on the connection.
+    pub(super) progress: Option<Box<Progress>>,
 }
 
 #[derive(Debug)]
@@ -140,6 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 presettled: frame.settled,
                 state: State::Gathering(BytesMut::new()),
                 retained: None,
+                progress: None,
             });
         }
         let Some(mut incoming) = self.incoming[slot].take() else {
@@ -171,10 +174,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 if full {
                     self.congested.push(key);
                 }
-                let waiting = self.waiting.load(Ordering::Relaxed);
-                if more && waiting > WAITING_LIMIT && takes_too_much(branches, waiting) {
-                    self.break_off(&mut incoming, key);
-                }
             }
             State::Gathering(_) => {
                 if let Err(state) = self.gather(&mut incoming, key, &kind, frame) {
@@ -182,6 +181,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 }
             }
             State::Refused { .. } => {}
+        }
+        if self.waiting.load(Ordering::Relaxed) > WATCHED {
+            self.crowded(&mut incoming, key, more);
         }
         let (refused, credited) = match incoming.state {
             State::Refused { credited } => (true, credited),
@@ -465,31 +467,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         Ok((complete || targeted && at > 0).then_some(head))
     }
 
-    /// Ends a stream on both sides because too much of this connection waits.
-    fn break_off(&mut self, incoming: &mut Incoming, key: DeliveryKey) {
-        for branch in incoming.branches() {
-            branch.delivery.abort();
-        }
-        self.congested.retain(|congested| *congested != key);
-        incoming.retained = None;
-        let text = "too much waits for its readers on this connection";
-        if let Some(handle) = &self.handle
-            && let Some(silent) = self
-                .shared
-                .complaints
-                .due(&format!("{text} {}", handle.container))
-        {
-            let mebibytes = WAITING_LIMIT >> 20;
-            tracing::warn!(
-                target: "router::server",
-                peer = %handle.container, silent, mebibytes,
-                "{text}: streams whose readers are slow are broken off"
-            );
-        }
-        let condition = Condition::new("amqp:resource-limit-exceeded", text);
-        self.refuse_message(incoming, key, DeliveryState::Rejected(Some(condition)));
-    }
-
     /// Gives up the messages being received on a link that is gone.
     pub(super) fn abort_incoming(&mut self, link: LinkId) {
         for slot in &mut self.incoming {
@@ -501,7 +478,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
-    /// True while a sink of this connection's messages is full.
+    /// True while a sink of this connection's messages is full, or too much waits for all of them.
     pub(super) fn is_congested(&mut self) -> bool {
         let Self {
             congested,
@@ -519,7 +496,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                         .any(|branch| !has_room(&branch.delivery))
                 })
         });
-        !congested.is_empty()
+        !congested.is_empty() || self.crowd.is_full()
     }
 }
 
@@ -532,46 +509,9 @@ fn has_room(delivery: &Delivery) -> bool {
     }
 }
 
-/// Whether a stream is to be broken off while `waiting` octets of its connection wait.
-fn takes_too_much(branches: &[Branch], waiting: usize) -> bool {
-    let limit = if waiting > 2 * WAITING_LIMIT {
-        CROWDED_QUEUE_LIMIT
-    } else {
-        QUEUE_LIMIT
-    };
-    branches
-        .iter()
-        .any(|branch| branch.delivery.queued() > limit)
-}
-
 fn malformed() -> DeliveryState {
     DeliveryState::Rejected(Some(Condition::new(
         "amqp:decode-error",
         "invalid message format",
     )))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_more_waits_on_a_connection_the_less_may_wait_of_a_stream() {
-        let branch = |octets: usize| {
-            let delivery = Delivery::new(Annotations::default(), None, false, 4);
-            delivery.push(Bytes::from(vec![0; octets]));
-            Branch {
-                delivery: Arc::new(delivery),
-                outcome: None,
-                settled: false,
-            }
-        };
-        for (waiting, limit) in [
-            (WAITING_LIMIT + 1, QUEUE_LIMIT),
-            (2 * WAITING_LIMIT + 1, CROWDED_QUEUE_LIMIT),
-        ] {
-            assert!(!takes_too_much(&[branch(limit)], waiting));
-            assert!(takes_too_much(&[branch(0), branch(limit + 1)], waiting));
-        }
-    }
 }

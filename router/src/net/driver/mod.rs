@@ -14,6 +14,7 @@ mod outcomes;
 mod outgoing;
 mod reminder;
 mod socket;
+mod waiting;
 
 use std::{
     collections::VecDeque,
@@ -43,6 +44,7 @@ use self::{
     links::{Attached, Uplink},
     outgoing::Streams,
     reminder::Reminders,
+    waiting::Crowd,
 };
 use crate::core::{
     inbox::Inbox,
@@ -172,6 +174,7 @@ pub(crate) struct Driver<S> {
     congested: Vec<DeliveryKey>,
     /// Octets of all incoming messages that wait for their sinks.
     waiting: Arc<AtomicUsize>,
+    crowd: Crowd,
     /// Cancelled: closes when everything queued is sent, at the latest then.
     leaving: Option<Instant>,
     /// To be left when no message is under way.
@@ -213,6 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             router_links: links::RouterLinks::default(),
             congested: Vec::new(),
             waiting: Arc::default(),
+            crowd: Crowd::default(),
             leaving: None,
             retiring: false,
             closing: false,

@@ -107,16 +107,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let link = incoming.link;
         let single = incoming.branches().len() == 1;
         let mut relayed = None;
+        let mut received = None;
         let mut used = false;
         for branch in incoming.branches() {
             let feedback = branch.delivery.take_feedback();
-            if single && let Some((section_number, section_offset)) = feedback.received {
-                relayed = Some(DeliveryState::Received {
-                    section_number,
-                    section_offset,
-                });
-            }
             used |= feedback.received.is_some();
+            received = feedback.received.filter(|_| single);
             if feedback.outcome.is_some() {
                 used |= feedback.outcome != Some(DeliveryState::Released);
                 branch.outcome = feedback.outcome;
@@ -125,6 +121,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 }
             }
             branch.settled |= feedback.settled;
+        }
+        if relayed.is_none()
+            && let Some((section_number, section_offset)) = received
+            && !self.keeps_closed(&mut incoming, (section_number, section_offset))
+        {
+            relayed = Some(DeliveryState::Received {
+                section_number,
+                section_offset,
+            });
         }
         if used {
             // Whoever has begun to use a message keeps it.

@@ -117,6 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             self.close_deadline,
             self.reminders.at,
             self.stuck_at,
+            self.crowd.look_at,
         ]
         .into_iter()
         .flatten()
@@ -140,6 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             .map_err(|error| Ended::Protocol(error.to_string()))?;
         self.remind(now);
         self.count_stuck(now);
+        self.look_at_waiting(now);
         self.trim();
         Ok(true)
     }

@@ -37,10 +37,11 @@
 //!
 //! Properties: `to` and `subject`, `:flowid` and `correlation-id`, each where its framing has it, `alpn`; the reply
 //! address is one of this router. Body: [`Relay`]. Window: `received` states count octets of the TCP stream in both framings, so
-//! they pass as they are, and the end-to-end window holds the sender; what waits here is bounded by it. Settlement:
-//! outcomes pass when they come. Lite settles each direction at its end, legacy both when the connection is gone; each
-//! kind of sender accepts either. Ends pass when the far router can bear it, as at an end of this router's own. Router
-//! annotations: those of the opener, so that the guards against loops hold.
+//! they pass as they are, and the end-to-end window holds the sender; what waits here is bounded by it, and counted among
+//! what waits of the connection that it came on. Settlement: outcomes pass when they come. Lite settles each direction at
+//! its end, legacy both when the connection is gone; each kind of sender accepts either. Ends pass when the far router can
+//! bear it, as at an end of this router's own. Router annotations: those of the opener, so that the guards against loops
+//! hold.
 
 mod relay;
 
@@ -183,10 +184,12 @@ impl Bridge {
     }
 
     async fn run(self, shared: Arc<Shared>, origin: Arc<Delivery>) {
-        let (head, octets) = match read_opener(&origin).await {
+        let (head, mut octets) = match read_opener(&origin).await {
             Ok(read) => read,
             Err(state) => return origin.report(Some(state), true),
         };
+        // They wait where they are counted.
+        put_back(&origin, octets.split_off(head.len));
         let far = tokio::select! {
             far = self.ask(&shared, &origin, &head) => far,
             () = broken_off(&origin) => Far::Refused(lost()),
@@ -236,7 +239,7 @@ impl Bridge {
             head.framing,
             opener,
             annotations,
-            reverse.arrived_on,
+            Some(&reverse),
         );
         let Some(back) = back else {
             // The client's router is gone from the network.
@@ -249,7 +252,6 @@ impl Bridge {
             .counters
             .streams_translated
             .fetch_add(1, Ordering::Relaxed);
-        put_back(&origin, octets.slice(head.len..));
         put_back(&reverse, rest);
         let relay = Relay::new(
             (origin, head.framing, opening.forward.clone()),
@@ -293,7 +295,7 @@ impl Bridge {
                 framing,
                 opener,
                 annotations.clone(),
-                origin.arrived_on,
+                Some(origin),
             );
             match opening.answer().await {
                 Answer::Stream(reverse, head, rest) => {

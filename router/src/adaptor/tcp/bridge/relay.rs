@@ -105,6 +105,12 @@ impl Relay {
         match std::future::poll_fn(|cx| self.poll(cx)).await {
             Ok(()) => RelayEnd::Clean,
             Err(Lost(state)) => {
+                for direction in [&self.forward, &self.reverse] {
+                    if direction.end == End::Aborted && direction.to.queued() > 0 {
+                        // What waits here waits for nothing.
+                        direction.to.abort();
+                    }
+                }
                 // Outcomes first: they are what tells a legacy peer that the end is not the end of the data.
                 for direction in [&self.forward, &self.reverse] {
                     direction.from.report(Some(state.clone()), true);
@@ -146,6 +152,7 @@ impl Direction {
         (from, arrives): (Arc<Delivery>, Framing),
         (to, leaves): (Arc<Delivery>, Framing),
     ) -> Self {
+        from.continues_in(&to);
         Self {
             from,
             arrives,

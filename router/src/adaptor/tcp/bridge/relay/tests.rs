@@ -144,6 +144,22 @@ async fn what_the_next_hop_does_not_take_stays_with_the_source() {
 }
 
 #[tokio::test]
+async fn what_waits_behind_the_relay_counts_for_its_source_and_goes_when_that_breaks_off() {
+    let stream = Stream::new(LEGACY, LITE);
+    let body = sections(&[&[7; 60_000]]);
+    stream.origin.push(Bytes::from(body));
+    settle().await;
+    assert_eq!(stream.attempt.queued(), 60_000);
+    assert_eq!(stream.origin.queued(), 0);
+    assert_eq!(stream.origin.backlog().waiting, 60_000);
+    let (origin, attempt) = (stream.origin.clone(), stream.attempt.clone());
+    origin.break_off();
+    assert_eq!(stream.end().await, RelayEnd::Lost);
+    assert_eq!(attempt.queued(), 0);
+    assert_eq!(taken(&attempt).1, End::Aborted);
+}
+
+#[tokio::test]
 async fn windows_outcomes_and_both_ends_pass() {
     let stream = Stream::new(LEGACY, LITE);
     let (origin, reverse) = (stream.origin.clone(), stream.reverse.clone());
