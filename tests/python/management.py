@@ -150,6 +150,62 @@ def connectors(url):
     client.close()
 
 
+def flows(url, far, port):
+    """TCP flows have links and counts, and end alone when they are told to."""
+
+    def flow():
+        client = socket.create_connection(("127.0.0.1", int(port)), timeout=LIMIT)
+        client.sendall(b"hello")
+        assert client.recv(5) == b"hello"
+        return client
+
+    here, there = Client(url), Client(far)
+    first, second = flow(), flow()
+    tcp = lambda client: [row for row in client.rows("connection") if row["protocol"] == "tcp"]
+    name = "%s:%s" % first.getsockname()
+    (mine,) = [row for row in tcp(here) if row["host"] == name]
+    assert (mine["dir"], mine["operStatus"]) == ("in", "up"), mine
+    assert len(tcp(here)) == len(tcp(there)) == 2
+
+    for client, side, direction in ((here, "ingress", "in"), (there, "egress", "out")):
+        shown = lambda: [row for row in client.rows("tcpConnection") if row["name"] == name]
+        counts = lambda: [(row["direction"], row["bytesIn"], row["bytesOut"]) for row in shown()]
+        # what was written is counted after it can be read
+        until(f"the flow has its counts: {shown()}", lambda: counts() == [(direction, 5, 5)])
+        (identity,) = [row["identity"] for row in shown()]
+        everything = client.rows("router.link")
+        assert len({row["identity"] for row in everything}) == len(everything), everything
+        links = [row for row in everything if row["connectionId"] == identity]
+        service = {"ingress": "in", "egress": "out"}[side]
+        for link in links:
+            assert link["linkName"] == f"tcp.{side}.{link['linkDir']}", link
+            assert link["owningAddr"] == ("Mservice:80" if link["linkDir"] == service else None), link
+        assert sorted(link["linkDir"] for link in links) == ["in", "out"], links
+
+    client.must(404, "UPDATE", "connection", None, {"adminStatus": "deleted"}, identity="999999")
+    body = here.must(200, "UPDATE", "connection", None, {"adminStatus": "deleted"}, identity=mine["identity"])
+    assert (body["adminStatus"], body["operStatus"]) == ("deleted", "closing"), body
+    try:
+        assert not first.recv(1), "nothing was to come"
+    except ConnectionResetError:
+        pass
+    until("the flow is over at both ends", lambda: len(tcp(here)) == len(tcp(there)) == 1)
+    second.sendall(b"still")
+    assert second.recv(5) == b"still"
+
+    # and from the other end
+    (left,) = tcp(there)
+    there.must(200, "UPDATE", "connection", None, {"adminStatus": "deleted"}, identity=left["identity"])
+    try:
+        assert not second.recv(1), "nothing was to come"
+    except ConnectionResetError:
+        pass
+    until("no flow is left", lambda: not tcp(here) and not tcp(there))
+    flow().close()
+    here.close()
+    there.close()
+
+
 def edge(url, own):
     """Other routers may ask; what they want changed is refused."""
     client = Client(url, "_topo/0/r0/$management")

@@ -83,6 +83,25 @@ async fn clients_on_this_host_change_connectors_and_close_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flows_are_shown_and_ended_one_by_one() {
+    let backend = Backend::new().echo();
+    let mut plan = Plan::routers(2).secured().chain();
+    let (entry, port) = tcp_listener("l", ADDRESS);
+    plan.configs[0].put_tcp_listener(entry);
+    plan.configs[1].put_tcp_connector(tcp_connector("c", ADDRESS, backend.port));
+    let mut urls = Vec::new();
+    for config in &mut plan.configs {
+        let (clients, port) = listener("clients", Role::Normal);
+        config.put_listener(clients);
+        urls.push(url(port));
+    }
+    let mesh = plan.start().await;
+    mesh.routers[0].until_listening("l", true).await;
+    let arguments = [urls, vec![port.to_string()]].concat();
+    python("flows", &arguments).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn other_routers_may_ask_and_not_change() {
     let (edges, edge_port) = listener("edges", Role::Edge);
     let (_mesh, port, pages) = managed(vec![edges]).await;

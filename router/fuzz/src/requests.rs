@@ -14,7 +14,8 @@ use model::router_config::{Entity, EntityKey, RouterConfig};
 use router::core::access::Access;
 use router::management::{
     Action, AddressRow, Change, ChangeError, ConnectionRow, Handled, LinkRow, LogCounts, LogLine,
-    NodeRow, PolicyCounts, RouterRow, Source, TcpConnectorRow, TcpListenerRow, handle,
+    NodeRow, PolicyCounts, RouterRow, Rows, Source, TcpConnectionRow, TcpConnectorRow,
+    TcpListenerRow, handle,
 };
 
 use super::drive::Script;
@@ -340,13 +341,13 @@ impl Source for Router {
         }
     }
 
-    fn connections(&self) -> Vec<ConnectionRow> {
+    fn connections(&self) -> Rows<'_, ConnectionRow> {
         let row = |number: u32, protocol: &str| ConnectionRow {
             identity: number.to_string(),
             protocol: protocol.to_owned(),
             ..ConnectionRow::default()
         };
-        vec![row(1, "amqp"), row(2, "tcp")]
+        Box::new([row(1, "amqp"), row(2, "tcp")].into_iter())
     }
 
     fn nodes(&self) -> Vec<NodeRow> {
@@ -380,8 +381,18 @@ impl Source for Router {
         rows.collect()
     }
 
-    fn links(&self) -> Vec<LinkRow> {
-        vec![LinkRow::default()]
+    fn tcp_connections(&self) -> Rows<'_, TcpConnectionRow> {
+        Box::new(std::iter::once(TcpConnectionRow {
+            name: "127.0.0.1:30003@site".to_owned(),
+            identity: "3".to_owned(),
+            bytes_in: 5,
+            bytes_out: 1 << 40,
+            ..TcpConnectionRow::default()
+        }))
+    }
+
+    fn links(&self) -> Rows<'_, LinkRow> {
+        Box::new(std::iter::once(LinkRow::default()))
     }
 
     fn policy(&self) -> PolicyCounts {

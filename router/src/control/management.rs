@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use amqp::{Value, message::Message};
@@ -11,21 +11,22 @@ use bytes::{Bytes, BytesMut};
 use model::router_config::{Encapsulation, RouterConfig};
 use tracing::{debug, info};
 
-use super::Control;
+use super::{
+    Control,
+    shown::{self, Open, seconds},
+};
 use crate::{
-    adaptor::tcp::{TcpConnector, TcpListener, host_port},
+    adaptor::tcp::{TcpConnector, TcpListener},
     core::{
         access::{self, Access},
         annotations::Annotations,
         delivery::Delivery,
-        flows::{Flow, FlowPeer},
         forward::{self, Choice, Request},
-        links::LinkRecord,
-        shared::{Command, ConnectionId, ConnectionRole},
+        shared::{Command, ConnectionHandle, ConnectionId, ConnectionRole},
     },
     management::{
         self, AddressRow, Changed, ConnectionRow, Handled, LinkRow, LogCounts, LogLine, NodeRow,
-        PolicyCounts, RouterRow, Source, TcpConnectorRow, TcpListenerRow,
+        PolicyCounts, RouterRow, Rows, Source, TcpConnectionRow, TcpConnectorRow, TcpListenerRow,
     },
     routing::Treatment,
 };
@@ -76,11 +77,8 @@ impl Control {
             Some(Handled::Close { connection, answer }) => {
                 // First, so that the answer is under way if this is the connection that it goes to.
                 self.reply(&answer);
-                let id = connection.parse().map(ConnectionId);
-                if let Some(connection) = id.ok().and_then(|id| self.connections.get(id)) {
-                    info!(target: "router::agent", connection = connection.id.0, peer = %connection.facts.host,
-                        "connection closed by management");
-                    connection.command(Command::Close(None));
+                if let Ok(id) = connection.parse() {
+                    self.close(id);
                 }
             }
             Some(Handled::Change(change)) => {
@@ -88,6 +86,72 @@ impl Control {
                     self.reply(&error.into_inner().busy());
                 }
             }
+        }
+    }
+
+    /// Ends a connection or a flow. Whoever is at the far end of a flow sees a reset: it must not look whole.
+    fn close(&self, id: u64) {
+        if let Some(connection) = self.connections.get(ConnectionId(id)) {
+            info!(target: "router::agent", connection = id, peer = %connection.facts.host,
+                "connection closed by management");
+            connection.command(Command::Close(None));
+        } else if let Some(flow) = self.shared.flows.find(id) {
+            info!(target: "router::agent", connection = id, address = %flow.address(),
+                "flow closed by management");
+            flow.cancel.cancel();
+        }
+    }
+
+    /// AMQP connections and flows by number.
+    fn open_connections(&self) -> Vec<(u64, Open<'_>)> {
+        let amqp = self.connections.iter();
+        let flows = self.shared.flows.all().into_iter();
+        let mut all: Vec<(u64, Open<'_>)> = amqp
+            .map(|connection| (connection.id.0, Open::Amqp(connection)))
+            .chain(flows.map(|(id, flow)| (id, Open::Flow(flow))))
+            .collect();
+        all.sort_unstable_by_key(|(id, _)| *id);
+        all
+    }
+
+    fn amqp_row(&self, connection: &ConnectionHandle, now: u32) -> ConnectionRow {
+        let facts = &connection.facts;
+        ConnectionRow {
+            identity: connection.id.0.to_string(),
+            host: facts.host.clone(),
+            role: connection.role.as_str().to_owned(),
+            protocol: "amqp".to_owned(),
+            dir: if connection.outgoing { "out" } else { "in" }.to_owned(),
+            container: connection.container.clone(),
+            sasl: (!facts.sasl.is_empty()).then(|| facts.sasl.clone()),
+            // As C routers: SASL was completed, whatever it proves.
+            is_authenticated: !facts.sasl.is_empty(),
+            user: facts.user.clone(),
+            is_encrypted: facts.tls.is_some(),
+            ssl_proto: facts.tls.as_ref().map(|(protocol, _)| protocol.clone()),
+            ssl_cipher: facts.tls.as_ref().map(|(_, cipher)| cipher.clone()),
+            properties: facts
+                .properties
+                .iter()
+                .map(|(key, value)| (key.clone(), Value::from(value.as_str())))
+                .collect(),
+            ssl: facts.tls.is_some(),
+            opened: true,
+            active: connection.role != ConnectionRole::Edge
+                || !self.shared.space.edge
+                || self.uplinks.active() == Some(connection.id),
+            admin_status: "enabled".to_owned(),
+            oper_status: "up".to_owned(),
+            uptime_seconds: facts.opened.map_or(0, seconds),
+            last_dlv_seconds: match connection.last_delivery.load(Ordering::Relaxed) {
+                0 => None,
+                at => Some(now.saturating_sub(at - 1)),
+            },
+            mesh_id: connection.mesh.load().as_deref().cloned(),
+            group_correlation_id: facts.group.clone(),
+            octets_in: connection.octets_in.load(Ordering::Relaxed),
+            octets_out: connection.octets_out.load(Ordering::Relaxed),
+            ..ConnectionRow::default()
         }
     }
 
@@ -127,73 +191,9 @@ impl Control {
     }
 }
 
-fn link_row(connection: ConnectionId, link: &LinkRecord, now: u32) -> LinkRow {
-    let counts = &link.counts;
-    let total = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-    let gauge = |counter: &std::sync::atomic::AtomicU32| counter.load(Ordering::Relaxed);
-    LinkRow {
-        identity: link.id.to_string(),
-        link_name: link.name.clone(),
-        link_type: link.link_type.as_str().to_owned(),
-        link_dir: if link.incoming { "in" } else { "out" }.to_owned(),
-        owning_addr: link.address.clone(),
-        capacity: link.capacity,
-        undelivered_count: gauge(&counts.undelivered).into(),
-        unsettled_count: gauge(&counts.unsettled).into(),
-        delivery_count: total(&counts.deliveries),
-        connection_id: connection.0.to_string(),
-        admin_status: "enabled".to_owned(),
-        oper_status: "up".to_owned(),
-        presettled_count: total(&counts.presettled),
-        dropped_presettled_count: total(&counts.dropped_presettled),
-        accepted_count: total(&counts.accepted),
-        rejected_count: total(&counts.rejected),
-        released_count: total(&counts.released),
-        modified_count: total(&counts.modified),
-        deliveries_delayed_1_sec: total(&counts.delayed_1_sec),
-        deliveries_delayed_10_sec: total(&counts.delayed_10_sec),
-        deliveries_stuck: gauge(&counts.stuck).into(),
-        priority: link.priority.into(),
-        settle_rate: gauge(&counts.settle_rate),
-        credit_available: gauge(&counts.credit),
-        zero_credit_seconds: counts.without_credit(now),
-        ..LinkRow::default()
-    }
-}
-
-/// A TCP flow as a connection. Its one delivery begins with it.
-fn flow_row(id: u64, flow: &Flow) -> ConnectionRow {
-    let (host, dir) = match &flow.peer {
-        FlowPeer::Client(peer) => (peer.to_string(), "in"),
-        FlowPeer::Server(connector) => (host_port(&connector.host, connector.port), "out"),
-    };
-    ConnectionRow {
-        identity: id.to_string(),
-        host,
-        role: ConnectionRole::Normal.as_str().to_owned(),
-        protocol: "tcp".to_owned(),
-        dir: dir.to_owned(),
-        container: "TcpAdaptor".to_owned(),
-        is_encrypted: flow.encrypted,
-        ssl: flow.encrypted,
-        properties: BTreeMap::from([("qd.adaptor".to_owned(), Value::from("tcp"))]),
-        opened: true,
-        active: true,
-        admin_status: "enabled".to_owned(),
-        oper_status: "up".to_owned(),
-        uptime_seconds: seconds(flow.opened),
-        last_dlv_seconds: Some(seconds(flow.opened)),
-        ..ConnectionRow::default()
-    }
-}
-
 fn status_of(answer: &Message) -> Option<i64> {
     let status = answer.application_properties.first()?;
     status.1.as_i64()
-}
-
-fn seconds(since: Instant) -> u32 {
-    u32::try_from(since.elapsed().as_secs()).unwrap_or(u32::MAX)
 }
 
 fn int(value: impl TryInto<i32>) -> i32 {
@@ -253,7 +253,7 @@ impl Source for Control {
             version: model::COMPATIBILITY_VERSION.to_owned(),
             metadata: router.metadata.clone(),
             addr_count: table.addresses.len() as u64,
-            link_count: load(&counters.links),
+            link_count: load(&counters.links) + 2 * tcp,
             node_count: table.routes.routers.len() as u64,
             connection_count: amqp + tcp,
             presettled_deliveries: load(&counters.presettled),
@@ -300,51 +300,18 @@ impl Source for Control {
         }
     }
 
-    fn connections(&self) -> Vec<ConnectionRow> {
+    fn connections(&self) -> Rows<'_, ConnectionRow> {
         let now = self.shared.uptime();
-        let flows = self.shared.flows.all();
-        let amqp = self.connections.iter().map(|connection| {
-            let facts = &connection.facts;
-            ConnectionRow {
-                identity: connection.id.0.to_string(),
-                host: facts.host.clone(),
-                role: connection.role.as_str().to_owned(),
-                protocol: "amqp".to_owned(),
-                dir: if connection.outgoing { "out" } else { "in" }.to_owned(),
-                container: connection.container.clone(),
-                sasl: (!facts.sasl.is_empty()).then(|| facts.sasl.clone()),
-                // As C routers: SASL was completed, whatever it proves.
-                is_authenticated: !facts.sasl.is_empty(),
-                user: facts.user.clone(),
-                is_encrypted: facts.tls.is_some(),
-                ssl_proto: facts.tls.as_ref().map(|(protocol, _)| protocol.clone()),
-                ssl_cipher: facts.tls.as_ref().map(|(_, cipher)| cipher.clone()),
-                properties: facts
-                    .properties
-                    .iter()
-                    .map(|(key, value)| (key.clone(), Value::from(value.as_str())))
-                    .collect(),
-                ssl: facts.tls.is_some(),
-                opened: true,
-                active: connection.role != ConnectionRole::Edge
-                    || !self.shared.space.edge
-                    || self.uplinks.active() == Some(connection.id),
-                admin_status: "enabled".to_owned(),
-                oper_status: "up".to_owned(),
-                uptime_seconds: facts.opened.map_or(0, seconds),
-                last_dlv_seconds: match connection.last_delivery.load(Ordering::Relaxed) {
-                    0 => None,
-                    at => Some(now.saturating_sub(at - 1)),
-                },
-                mesh_id: connection.mesh.load().as_deref().cloned(),
-                group_correlation_id: facts.group.clone(),
-                octets_in: connection.octets_in.load(Ordering::Relaxed),
-                octets_out: connection.octets_out.load(Ordering::Relaxed),
-                ..ConnectionRow::default()
-            }
-        });
-        amqp.chain(flows.iter().map(|(id, flow)| flow_row(*id, flow)))
-            .collect()
+        let all = self.open_connections().into_iter();
+        Box::new(all.map(move |(id, open)| match open {
+            Open::Amqp(connection) => self.amqp_row(connection, now),
+            Open::Flow(flow) => shown::flow_row(id, &flow),
+        }))
+    }
+
+    fn tcp_connections(&self) -> Rows<'_, TcpConnectionRow> {
+        let flows = self.shared.flows.all().into_iter();
+        Box::new(flows.map(|(id, flow)| shown::tcp_connection_row(id, &flow)))
     }
 
     fn nodes(&self) -> Vec<NodeRow> {
@@ -479,14 +446,19 @@ impl Source for Control {
         })
     }
 
-    fn links(&self) -> Vec<LinkRow> {
+    fn links(&self) -> Rows<'_, LinkRow> {
         let now = self.shared.uptime();
-        let rows = self.connections.iter().flat_map(|connection| {
-            let links = connection.links.all();
-            let id = connection.id;
-            links.into_iter().map(move |link| link_row(id, &link, now))
-        });
-        rows.collect()
+        let all = self.open_connections().into_iter();
+        Box::new(all.flat_map(move |(id, open)| match open {
+            Open::Amqp(connection) => {
+                let links = connection.links.all();
+                links
+                    .iter()
+                    .map(|link| shown::link_row(id, link, now))
+                    .collect()
+            }
+            Open::Flow(flow) => shown::flow_links(id, &flow),
+        }))
     }
 
     fn policy(&self) -> PolicyCounts {

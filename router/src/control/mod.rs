@@ -7,9 +7,11 @@
 mod addresses;
 mod connections;
 mod management;
-pub use self::management::{AdaptorMaps, Adaptors, resident_memory, virtual_memory};
+mod shown;
 mod uplink;
 mod watch;
+
+pub use self::management::{AdaptorMaps, Adaptors, resident_memory, virtual_memory};
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},

@@ -1,25 +1,32 @@
-//! TCP flows now open, for management: each is shown as a connection, as the C routers do.
+//! TCP flows now open, for management: each is shown as a connection with two links, as the C routers do, and can be
+//! ended like one.
 
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
-use crate::adaptor::tcp::TcpConnector;
+use tokio_util::sync::CancellationToken;
+
+use crate::adaptor::tcp::{FlowCounters, TcpConnector, TcpListener};
 
 /// The other end of a flow's socket.
 #[derive(Clone, Debug)]
 pub enum FlowPeer {
     /// A client of a tcpListener.
-    Client(SocketAddr),
-    /// The server of a tcpConnector.
-    Server(Arc<TcpConnector>),
+    Client(Arc<TcpListener>, SocketAddr),
+    /// The server of a tcpConnector, and how the client's router calls the flow: `host:port` of the client, with
+    /// `@site` behind it where the site is known.
+    Server(Arc<TcpConnector>, Box<str>),
 }
 
 /// A flow.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Flow {
     /// Who is at the other end.
     pub peer: FlowPeer,
@@ -27,12 +34,95 @@ pub struct Flow {
     pub encrypted: bool,
     /// Since when.
     pub opened: Instant,
+    /// Number of its link into the network; the one out of it has the next number.
+    pub links: u64,
+    /// Octets read from client or server.
+    pub octets_in: AtomicU64,
+    /// Octets written to client or server.
+    pub octets_out: AtomicU64,
+    /// Ends the flow: its own, or that of its listener or connector.
+    pub cancel: CancellationToken,
+    progress: AtomicU8,
 }
+
+/// What has happened to the two messages of a flow.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Progress {
+    /// The one into the network is there.
+    Sending = 1,
+    /// The one out of the network is there.
+    Receiving = 2,
+    /// The one out of the network was written to its end.
+    Received = 4,
+}
+
+impl Flow {
+    /// A flow that begins; `links` is the first of two numbers for links.
+    pub fn new(peer: FlowPeer, links: u64) -> Self {
+        let (encrypted, cancel) = match &peer {
+            FlowPeer::Client(listener, _) => (listener.is_encrypted(), &listener.flows),
+            FlowPeer::Server(connector, _) => (connector.is_encrypted(), &connector.cancel),
+        };
+        Self {
+            encrypted,
+            opened: Instant::now(),
+            links,
+            octets_in: AtomicU64::new(0),
+            octets_out: AtomicU64::new(0),
+            cancel: cancel.child_token(),
+            progress: AtomicU8::new(0),
+            peer,
+        }
+    }
+
+    /// Address of its service.
+    pub fn address(&self) -> &Arc<str> {
+        match &self.peer {
+            FlowPeer::Client(listener, _) => &listener.address,
+            FlowPeer::Server(connector, _) => &connector.address,
+        }
+    }
+
+    /// Octets came from client or server.
+    pub fn read(&self, octets: u64) {
+        self.octets_in.fetch_add(octets, Ordering::Relaxed);
+        self.counters()
+            .octets_in
+            .fetch_add(octets, Ordering::Relaxed);
+    }
+
+    /// Octets went to client or server.
+    pub fn written(&self, octets: u64) {
+        self.octets_out.fetch_add(octets, Ordering::Relaxed);
+        self.counters()
+            .octets_out
+            .fetch_add(octets, Ordering::Relaxed);
+    }
+
+    /// Something has happened.
+    pub fn has(&self, progress: Progress) {
+        self.progress.fetch_or(progress as u8, Ordering::Relaxed);
+    }
+
+    /// Whether it has.
+    pub fn did(&self, progress: Progress) -> bool {
+        self.progress.load(Ordering::Relaxed) & progress as u8 != 0
+    }
+
+    fn counters(&self) -> &FlowCounters {
+        match &self.peer {
+            FlowPeer::Client(listener, _) => &listener.counters,
+            FlowPeer::Server(connector, _) => &connector.counters,
+        }
+    }
+}
+
+type ByNumber = HashMap<u64, Arc<Flow>>;
 
 /// Flows by connection number. Workers hardly ever meet: each number has one of several maps.
 #[derive(Debug)]
 pub struct Flows {
-    maps: Box<[Mutex<HashMap<u64, Flow>>]>,
+    maps: Box<[Mutex<ByNumber>]>,
 }
 
 impl Flows {
@@ -45,11 +135,18 @@ impl Flows {
 
     /// A flow begins; it ends when the guard is dropped. `id` is the number of a new connection.
     pub fn begin(self: &Arc<Self>, id: u64, flow: Flow) -> FlowGuard {
-        self.with(id, |map| map.insert(id, flow));
+        let flow = Arc::new(flow);
+        self.with(id, |map| map.insert(id, flow.clone()));
         FlowGuard {
             flows: self.clone(),
             id,
+            flow,
         }
+    }
+
+    /// One of them.
+    pub fn find(&self, id: u64) -> Option<Arc<Flow>> {
+        self.with(id, |map| map.get(&id).cloned())
     }
 
     /// How many there are.
@@ -66,7 +163,7 @@ impl Flows {
     }
 
     /// All of them, oldest first.
-    pub fn all(&self) -> Vec<(u64, Flow)> {
+    pub fn all(&self) -> Vec<(u64, Arc<Flow>)> {
         let mut all = Vec::new();
         for map in &self.maps {
             let map = map.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,7 +173,7 @@ impl Flows {
         all
     }
 
-    fn with<R>(&self, id: u64, look: impl FnOnce(&mut HashMap<u64, Flow>) -> R) -> R {
+    fn with<R>(&self, id: u64, look: impl FnOnce(&mut ByNumber) -> R) -> R {
         let index = id % self.maps.len() as u64;
         let map = &self.maps[usize::try_from(index).unwrap_or_default()];
         let mut map = map.lock().unwrap_or_else(PoisonError::into_inner);
@@ -94,6 +191,14 @@ impl Flows {
 pub struct FlowGuard {
     flows: Arc<Flows>,
     id: u64,
+    flow: Arc<Flow>,
+}
+
+impl FlowGuard {
+    /// The flow.
+    pub fn flow(&self) -> &Arc<Flow> {
+        &self.flow
+    }
 }
 
 impl Drop for FlowGuard {
@@ -104,27 +209,70 @@ impl Drop for FlowGuard {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::net::tls::TlsProfiles;
+
+    fn listener() -> Arc<TcpListener> {
+        let config = model::router_config::TcpListener::new("l", "svc", 1);
+        Arc::new(TcpListener::new(
+            &config,
+            &Arc::new(TlsProfiles::new(&BTreeMap::new())),
+        ))
+    }
+
+    fn flow(listener: &Arc<TcpListener>, port: u16) -> Flow {
+        Flow::new(
+            FlowPeer::Client(listener.clone(), ([127, 0, 0, 1], port).into()),
+            u64::from(port) * 2,
+        )
+    }
 
     #[test]
     fn flows_are_shown_while_their_guards_live() {
-        let flows = Arc::new(Flows::new(2));
-        let flow = |port: u16| Flow {
-            peer: FlowPeer::Client(([127, 0, 0, 1], port).into()),
-            encrypted: false,
-            opened: Instant::now(),
-        };
+        let (flows, listener) = (Arc::new(Flows::new(2)), listener());
         let guards: Vec<FlowGuard> = [5_u64, 2, 9, 4]
             .into_iter()
-            .map(|id| flows.begin(id, flow(u16::try_from(id).unwrap())))
+            .map(|id| flows.begin(id, flow(&listener, u16::try_from(id).unwrap())))
             .collect();
         let ids = |flows: &Flows| -> Vec<u64> { flows.all().iter().map(|(id, _)| *id).collect() };
         assert_eq!(ids(&flows), [2, 4, 5, 9]);
+        assert_eq!(flows.find(9).map(|flow| flow.links), Some(18));
+        assert!(flows.find(3).is_none());
         let mut guards = guards.into_iter();
         drop(guards.next());
         assert_eq!(ids(&flows), [2, 4, 9]);
         assert_eq!(flows.len(), 3);
         drop(guards);
         assert!(flows.is_empty());
+    }
+
+    #[test]
+    fn one_flow_ends_by_itself_and_all_with_their_listener() {
+        let listener = listener();
+        let (one, other) = (flow(&listener, 1), flow(&listener, 2));
+        one.cancel.cancel();
+        assert!(one.cancel.is_cancelled());
+        assert!(!other.cancel.is_cancelled());
+        assert!(!listener.flows.is_cancelled());
+        listener.flows.cancel();
+        assert!(other.cancel.is_cancelled());
+    }
+
+    #[test]
+    fn octets_are_counted_for_the_flow_and_its_listener() {
+        let listener = listener();
+        let (one, other) = (flow(&listener, 1), flow(&listener, 2));
+        one.read(5);
+        other.read(7);
+        other.written(1);
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        assert_eq!((load(&one.octets_in), load(&one.octets_out)), (5, 0));
+        assert_eq!((load(&other.octets_in), load(&other.octets_out)), (7, 1));
+        assert_eq!(load(&listener.counters.octets_in), 12);
+        one.has(Progress::Receiving);
+        assert!(one.did(Progress::Receiving));
+        assert!(!one.did(Progress::Sending));
     }
 }

@@ -20,8 +20,15 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    access::Access, address::AddressSpace, delivery::Delivery, flows::Flows, inbox::Inbox,
-    links::Links, local::LocalAddresses, readiness::Readiness, table::Table,
+    access::Access,
+    address::AddressSpace,
+    delivery::Delivery,
+    flows::{Flow, FlowGuard, FlowPeer, Flows},
+    inbox::Inbox,
+    links::Links,
+    local::LocalAddresses,
+    readiness::Readiness,
+    table::Table,
 };
 use crate::{
     adaptor::tcp::Findings,
@@ -478,6 +485,13 @@ impl Shared {
     /// Number for a new link, unique for the life of the router.
     pub fn link_id(&self) -> u64 {
         self.next_link.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A TCP flow begins; it is shown until the guard is dropped.
+    pub fn begin_flow(&self, peer: FlowPeer) -> FlowGuard {
+        let links = self.next_link.fetch_add(2, Ordering::Relaxed);
+        self.flows
+            .begin(self.connection_id().0, Flow::new(peer, links))
     }
 
     /// Seconds since the router started.

@@ -246,11 +246,6 @@ fn update_connection(
     let (_, mut row) = find(&[entity], request, source)?;
     let identity = attribute(&row, "identity").and_then(Value::as_str);
     let identity = identity.unwrap_or_default().to_owned();
-    if attribute(&row, "protocol").and_then(Value::as_str) == Some("tcp") {
-        return Err(Refusal::BadRequest(
-            "Only AMQP connections can be changed".to_owned(),
-        ));
-    }
     let mut close = false;
     for (name, value) in change::attributes(request)? {
         match (name.as_str(), value.as_str()) {
@@ -383,7 +378,7 @@ pub(super) fn find(
         return Err(Refusal::BadRequest("No name or identity".to_owned()));
     }
     for entity in types {
-        let found = (entity.rows)(source).into_iter().find(|row| {
+        let found = (entity.rows)(source).find(|row| {
             selectors
                 .iter()
                 .all(|(key, value)| attribute(row, key).and_then(Value::as_str) == Some(value))

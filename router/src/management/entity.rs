@@ -4,9 +4,10 @@ use amqp::Value;
 use model::router_config::EntityKind;
 
 use super::{
-    Source, configured,
+    Rows, Source, configured,
     rows::{
-        AddressRow, ConnectionRow, LinkRow, NodeRow, RouterRow, TcpConnectorRow, TcpListenerRow,
+        AddressRow, ConnectionRow, LinkRow, NodeRow, RouterRow, TcpConnectionRow, TcpConnectorRow,
+        TcpListenerRow,
     },
 };
 
@@ -35,7 +36,7 @@ pub(super) struct EntityType {
     pub(super) agent: Agent,
     /// Attribute names in order; the first is `name`.
     pub(super) attributes: &'static [&'static str],
-    pub(super) rows: fn(&dyn Source) -> Vec<Row>,
+    pub(super) rows: fn(&dyn Source) -> Rows<'_, Row>,
 }
 
 impl EntityType {
@@ -73,18 +74,12 @@ impl EntityType {
 }
 
 macro_rules! live {
-    ($row:ident, $agent:ident, $rows:expr) => {
+    ($row:ident, $agent:ident, |$source:ident| $rows:expr) => {
         EntityType {
             name: $row::TYPE,
             agent: Agent::$agent,
             attributes: $row::ATTRIBUTES,
-            rows: |source| {
-                let rows: fn(&dyn Source) -> Vec<$row> = $rows;
-                rows(source)
-                    .into_iter()
-                    .map($row::into_attributes)
-                    .collect()
-            },
+            rows: |$source| Box::new(IntoIterator::into_iter($rows).map($row::into_attributes)),
         }
     };
 }
@@ -95,7 +90,7 @@ macro_rules! configured {
             name: concat!("io.skupper.router.", $name),
             agent: Agent::Configuration,
             attributes: $attributes,
-            rows: $rows,
+            rows: |source| Box::new($rows(source).into_iter()),
         }
     };
 }
@@ -107,7 +102,7 @@ macro_rules! empty {
             name: concat!("io.skupper.router.", $name),
             agent: Agent::$agent,
             attributes: &["name", "identity", "type", $($attribute),*],
-            rows: |_| Vec::new(),
+            rows: |_| Box::new(std::iter::empty()),
         }
     };
 }
@@ -126,10 +121,11 @@ pub(super) static TYPES: &[EntityType] = &[
                     *value = Value::from("org.apache.qpid.dispatch.routerMetrics");
                 }
             }
-            vec![row]
+            Box::new(std::iter::once(row))
         },
     },
     live!(ConnectionRow, Core, |source| source.connections()),
+    live!(TcpConnectionRow, Core, |source| source.tcp_connections()),
     live!(LinkRow, Core, |source| source.links()),
     live!(AddressRow, Core, |source| source.addresses()),
     live!(NodeRow, Configuration, |source| source.nodes()),
@@ -167,7 +163,7 @@ pub(super) static TYPES: &[EntityType] = &[
         name: "io.skupper.router.router.config.address",
         agent: Agent::Core,
         attributes: configured::ADDRESS_ATTRIBUTES,
-        rows: configured::addresses,
+        rows: |source| Box::new(configured::addresses(source).into_iter()),
     },
     configured!("log", configured::LOG_ATTRIBUTES, configured::logs),
     configured!(
@@ -177,7 +173,6 @@ pub(super) static TYPES: &[EntityType] = &[
     ),
     configured!("site", configured::SITE_ATTRIBUTES, configured::site),
     empty!("router.config.autoLink", Core, "address" "direction" "connection" "containerId" "externalAddress" "operStatus" "lastError"),
-    empty!("tcpConnection", Core, "address" "host" "direction" "bytesIn" "bytesOut" "uptimeSeconds" "lastInSeconds" "lastOutSeconds"),
     empty!("httpRequestInfo", Core, "address" "host" "site" "direction" "requests" "bytesIn" "bytesOut" "maxLatency" "details"),
     empty!("httpListener", Configuration, "address" "host" "port" "backlog" "siteId" "sslProfile" "authenticatePeer" "protocolVersion" "aggregation" "eventChannel" "operStatus"),
     empty!("httpConnector", Configuration, "address" "host" "port" "siteId" "sslProfile" "protocolVersion" "aggregation" "eventChannel" "verifyHostname" "hostOverride"),

@@ -25,7 +25,8 @@ pub use self::{
     agent::{Handled, handle},
     change::{Action, Change, ChangeError, Changed},
     rows::{
-        AddressRow, ConnectionRow, LinkRow, NodeRow, RouterRow, TcpConnectorRow, TcpListenerRow,
+        AddressRow, ConnectionRow, LinkRow, NodeRow, RouterRow, TcpConnectionRow, TcpConnectorRow,
+        TcpListenerRow,
     },
 };
 
@@ -44,12 +45,17 @@ pub struct PolicyCounts {
     pub links_denied: u64,
 }
 
+/// Rows that are made when they are looked at: there may be tens of thousands.
+pub type Rows<'a, T> = Box<dyn Iterator<Item = T> + 'a>;
+
 /// Where the rows come from.
 pub trait Source {
     /// The router itself.
     fn router(&self) -> RouterRow;
     /// AMQP connections and those of adaptors.
-    fn connections(&self) -> Vec<ConnectionRow>;
+    fn connections(&self) -> Rows<'_, ConnectionRow>;
+    /// TCP connections of adaptors.
+    fn tcp_connections(&self) -> Rows<'_, TcpConnectionRow>;
     /// Routers of the network, this one included.
     fn nodes(&self) -> Vec<NodeRow>;
     /// Addresses known here.
@@ -59,7 +65,7 @@ pub trait Source {
     /// TCP connectors, configured and with their counters.
     fn tcp_connectors(&self) -> Vec<TcpConnectorRow>;
     /// Links of all connections.
-    fn links(&self) -> Vec<LinkRow>;
+    fn links(&self) -> Rows<'_, LinkRow>;
     /// What the row of the policy counts.
     fn policy(&self) -> PolicyCounts;
     /// Configuration in force: listeners, connectors, profiles, addresses, logs, site.

@@ -62,6 +62,11 @@ pub(super) fn int(value: u64) -> Value {
     )
 }
 
+/// A counter that C routers show as `uint`; `ulong` where that is too small.
+fn uint(value: u64) -> Value {
+    u32::try_from(value).map_or(Value::Ulong(value), Value::Uint)
+}
+
 /// Defines a row: `key` fields only serve to compute name and identity, the others are attributes. Where the AMQP type
 /// does not follow from the Rust type, `as` names the conversion.
 macro_rules! row {
@@ -261,6 +266,33 @@ row! {
     octets_in "octetsIn": u64,
     /// Octets sent in AMQP frames; not known to C routers.
     octets_out "octetsOut": u64,
+}
+
+row! {
+    /// A TCP connection of an adaptor, as C routers of version 2 show it.
+    TcpConnectionRow = "io.skupper.router.tcpConnection", name: |row| row.name.clone(), identity: |row| row.identity.clone();
+    key {
+        /// Client of the flow as `host:port`, with `@site` behind it where the site is known.
+        name: String,
+        /// Number of the connection.
+        identity: String,
+    }
+    /// Address of the service.
+    address "address": String,
+    /// The other end of the socket.
+    host "host": String,
+    /// `in` from a client, `out` to a server.
+    direction "direction": String,
+    /// Octets read from the socket.
+    bytes_in "bytesIn": u64 as uint,
+    /// Octets written to the socket.
+    bytes_out "bytesOut": u64 as uint,
+    /// Since the connection was opened.
+    uptime_seconds "uptimeSeconds": u32,
+    /// Never set: octets are not timed.
+    last_in_seconds "lastInSeconds": Option<u32>,
+    /// Never set.
+    last_out_seconds "lastOutSeconds": Option<u32>,
 }
 
 row! {

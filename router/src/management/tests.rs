@@ -46,7 +46,7 @@ impl Source for Router {
         }
     }
 
-    fn connections(&self) -> Vec<ConnectionRow> {
+    fn connections(&self) -> Rows<'_, ConnectionRow> {
         let rows = (1..=self.connections).map(|number| ConnectionRow {
             identity: number.to_string(),
             host: format!("127.0.0.1:{}", 30_000 + number),
@@ -57,7 +57,7 @@ impl Source for Router {
             properties: BTreeMap::from([("qd.conn-id".to_owned(), Value::Int(9))]),
             ..ConnectionRow::default()
         });
-        rows.collect()
+        Box::new(rows)
     }
 
     fn nodes(&self) -> Vec<NodeRow> {
@@ -102,12 +102,22 @@ impl Source for Router {
         Vec::new()
     }
 
-    fn links(&self) -> Vec<LinkRow> {
-        vec![LinkRow {
+    fn tcp_connections(&self) -> Rows<'_, TcpConnectionRow> {
+        Box::new(std::iter::once(TcpConnectionRow {
+            name: "127.0.0.1:30003@site".to_owned(),
+            identity: "3".to_owned(),
+            bytes_in: 5,
+            bytes_out: 1 << 40,
+            ..TcpConnectionRow::default()
+        }))
+    }
+
+    fn links(&self) -> Rows<'_, LinkRow> {
+        Box::new(std::iter::once(LinkRow {
             identity: "3".to_owned(),
             link_name: "l".to_owned(),
             ..LinkRow::default()
-        }]
+        }))
     }
 
     fn policy(&self) -> PolicyCounts {
@@ -622,13 +632,15 @@ fn a_connection_is_closed_by_its_admin_status() {
         &[("adminStatus", "deleted".into())],
     );
     assert_eq!(refused(&unknown), (404, "Not Found".to_owned()));
+    // TCP flows are connections like others.
     let mut flow = update(&[("adminStatus", "deleted".into())]);
     flow.application_properties.pop();
     flow.application_properties
         .push(("identity".into(), "3".into()));
-    let (status, description) = refused(&flow);
-    assert_eq!(status, 400);
-    assert!(description.contains("AMQP"), "{description}");
+    assert!(matches!(
+        handle(&flow, &ROUTER, Access::Full),
+        Some(Handled::Close { connection, .. }) if connection == "3"
+    ));
 }
 
 #[test]

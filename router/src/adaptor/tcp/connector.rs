@@ -4,7 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, atomic::AtomicU32},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use amqp::performative::DeliveryState;
@@ -25,7 +25,7 @@ use crate::{
     core::{
         annotations::{Annotations, DISABLE_Q2, STREAMING},
         delivery::{Delivery, End, Wake},
-        flows::{Flow, FlowPeer},
+        flows::FlowPeer,
         forward::{self, Choice, Request},
         shared::Shared,
     },
@@ -35,6 +35,8 @@ use crate::{
 /// A server that does not answer for so long counts as unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 const HEAD_LIMIT: usize = 64 * 1024;
+/// Characters of a flow's name that are kept: an address with a site takes less than a hundred.
+const NAME_LIMIT: usize = 200;
 
 /// A configured tcpConnector. It is a consumer of its address whether or not its server is reachable.
 #[derive(Debug)]
@@ -108,6 +110,11 @@ impl TcpConnector {
         }
     }
 
+    /// Its server uses TLS.
+    pub fn is_encrypted(&self) -> bool {
+        self.tls.is_some()
+    }
+
     async fn connect(&self, alpn: Option<&str>) -> Result<Socket, NoServer> {
         let socket = connect(&self.host, self.port).await?;
         match &self.tls {
@@ -135,17 +142,13 @@ async fn serve(shared: Arc<Shared>, connector: Arc<TcpConnector>, forward: Arc<D
         forward.report(Some(DeliveryState::Released), true);
         return;
     }
-    let _shown = shared.flows.begin(
-        shared.connection_id().0,
-        Flow {
-            peer: FlowPeer::Server(connector.clone()),
-            encrypted: connector.tls.is_some(),
-            opened: Instant::now(),
-        },
-    );
+    let name = head.properties.subject.as_deref().unwrap_or_default();
+    let name = name.chars().take(NAME_LIMIT).collect();
+    let shown = shared.begin_flow(FlowPeer::Server(connector.clone(), name));
+    let flow = shown.flow();
     let socket = tokio::select! {
         socket = connector.connect(head.alpn.as_deref()) => socket,
-        () = connector.cancel.cancelled() => return forward.report(Some(refused(framing)), true),
+        () = flow.cancel.cancelled() => return forward.report(Some(refused(framing)), true),
     };
     let socket = match socket {
         Ok(socket) => socket,
@@ -178,7 +181,7 @@ async fn serve(shared: Arc<Shared>, connector: Arc<TcpConnector>, forward: Arc<D
         forward.report(Some(lost()), true);
         return;
     };
-    let mut pump = Pump::new(socket, reverse, framing, connector.counters.clone());
+    let mut pump = Pump::new(socket, reverse, framing, flow.clone());
     if !rest.is_empty() {
         forward.put_back(rest);
     }
@@ -186,7 +189,7 @@ async fn serve(shared: Arc<Shared>, connector: Arc<TcpConnector>, forward: Arc<D
     if framing == Framing::Lite && !head.own {
         pump.spare_far_side();
     }
-    let end = pump.run(&connector.cancel).await;
+    let end = pump.run().await;
     debug!(target: "router::tcp", connector = %connector.name, ?end, "flow ended");
 }
 

@@ -13,7 +13,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::Poll,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use model::router_config::Encapsulation;
@@ -222,30 +222,27 @@ impl TcpListener {
         place: Option<Place>,
     ) {
         let _open = self.counters.open();
-        let _shown = shared.flows.begin(
-            shared.connection_id().0,
-            Flow {
-                peer: FlowPeer::Client(peer),
-                encrypted: self.tls.is_some(),
-                opened: Instant::now(),
-            },
-        );
+        let shown = shared.begin_flow(FlowPeer::Client(self.clone(), peer));
+        let flow = shown.flow();
         let (Some(tls), Some(place)) = (&self.tls, place) else {
             return self
-                .serve(shared, FlowSocket::Plain(socket), None, peer)
+                .serve(&shared, FlowSocket::Plain(socket), None, flow, peer)
                 .await;
         };
         // In memory of its own: flows without TLS are as small as before.
         let accepted = Box::pin(async {
             tokio::select! {
                 accepted = tls.accept(socket, &place) => Some(accepted),
-                () = self.flows.cancelled() => None,
+                () = flow.cancel.cancelled() => None,
             }
         })
         .await;
         drop(place);
         match accepted {
-            Some(Ok((socket, alpn))) => self.serve(shared, socket, alpn.as_deref(), peer).await,
+            Some(Ok((socket, alpn))) => {
+                self.serve(&shared, socket, alpn.as_deref(), flow, peer)
+                    .await;
+            }
             Some(Err(failure)) => tls.refused(&self.name, &shared.counters, &failure),
             None => {}
         }
@@ -253,12 +250,13 @@ impl TcpListener {
 
     async fn serve(
         &self,
-        shared: Arc<Shared>,
+        shared: &Arc<Shared>,
         socket: FlowSocket,
         alpn: Option<&str>,
+        flow: &Arc<Flow>,
         peer: SocketAddr,
     ) {
-        let Some((sink, expected, counterpart)) = self.choose(&shared) else {
+        let Some((sink, expected, counterpart)) = self.choose(shared) else {
             debug!(target: "router::tcp", listener = %self.name, "no destination for a client");
             return reset(Some(socket));
         };
@@ -272,23 +270,19 @@ impl TcpListener {
                 }
                 _ => sink.clone(),
             };
-            let opening = self.open_stream(&shared, sink, framing, alpn, peer);
+            let opening = self.open_stream(shared, sink, framing, alpn, peer);
             if framing == Framing::Legacy {
                 if let Some(socket) = socket.take() {
-                    let mut pump = Pump::new(
-                        socket,
-                        opening.forward.clone(),
-                        framing,
-                        self.counters.clone(),
-                    );
+                    let mut pump =
+                        Pump::new(socket, opening.forward.clone(), framing, flow.clone());
                     pump.await_inbound(opening.slot.clone());
-                    pump.run(&self.flows).await;
+                    pump.run().await;
                 }
                 return;
             }
             let answer = tokio::select! {
                 answer = opening.answer() => answer,
-                () = self.flows.cancelled() => return reset(socket.take()),
+                () = flow.cancel.cancelled() => return reset(socket.take()),
             };
             match answer {
                 Answer::Stream(reverse, head, rest) => {
@@ -297,17 +291,13 @@ impl TcpListener {
                         if !rest.is_empty() {
                             reverse.put_back(rest);
                         }
-                        let mut pump = Pump::new(
-                            socket,
-                            opening.forward.clone(),
-                            framing,
-                            self.counters.clone(),
-                        );
+                        let mut pump =
+                            Pump::new(socket, opening.forward.clone(), framing, flow.clone());
                         pump.set_inbound(reverse, false);
                         if !head.own {
                             pump.spare_far_side();
                         }
-                        pump.run(&self.flows).await;
+                        pump.run().await;
                     }
                     return;
                 }
@@ -352,10 +342,7 @@ impl TcpListener {
         alpn: Option<&str>,
         peer: SocketAddr,
     ) -> Opening {
-        let global_id = match &self.site_id {
-            Some(site) => format!("{peer}@{site}"),
-            None => peer.to_string(),
-        };
+        let global_id = self.flow_name(peer);
         let opener = ForwardOpener {
             to: &self.address,
             reply_to: "",
@@ -365,6 +352,19 @@ impl TcpListener {
             own: true,
         };
         Opening::send(shared, sink, framing, opener, annotations(), None)
+    }
+
+    /// How the flow of a client is called in the network.
+    pub fn flow_name(&self, peer: SocketAddr) -> String {
+        match &self.site_id {
+            Some(site) => format!("{peer}@{site}"),
+            None => peer.to_string(),
+        }
+    }
+
+    /// Clients use TLS.
+    pub fn is_encrypted(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// Why it does not listen, if the reason is not a missing consumer.

@@ -8,24 +8,26 @@ use std::{
     cell::RefCell,
     collections::VecDeque,
     io::{self, IoSlice},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Instant,
 };
 
 use amqp::performative::DeliveryState;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{
-    FlowCounters, ReplySlot,
+    ReplySlot,
     framing::{DATA_HEADER, DATA_LIMIT, Decoder, Framing, StreamHead, fill_data_header},
     half_close::{Activity, HeldEnd},
     socket::Socket,
     window::{self, Granter},
 };
-use crate::core::delivery::{Delivery, End, Wake};
+use crate::core::{
+    delivery::{Delivery, End, Wake},
+    flows::{Flow, Progress},
+};
 
 /// Octets that may wait between this flow and the next hop.
 const READ_AHEAD: usize = 256 * 1024;
@@ -101,7 +103,7 @@ pub(super) struct Pump {
     slot: Option<Arc<ReplySlot>>,
     /// The socket was read to its end, which the network does not know yet.
     held: Option<HeldEnd>,
-    counters: Arc<FlowCounters>,
+    flow: Arc<Flow>,
 }
 
 impl Pump {
@@ -110,8 +112,9 @@ impl Pump {
         socket: Socket,
         delivery: Arc<Delivery>,
         framing: Framing,
-        counters: Arc<FlowCounters>,
+        flow: Arc<Flow>,
     ) -> Self {
+        flow.has(Progress::Sending);
         Self {
             socket,
             outbound: Outbound {
@@ -128,7 +131,7 @@ impl Pump {
             inbound: None,
             slot: None,
             held: None,
-            counters,
+            flow,
         }
     }
 
@@ -140,6 +143,7 @@ impl Pump {
     /// The inbound stream; `head` is true while its head is still to be read.
     pub(super) fn set_inbound(&mut self, delivery: Arc<Delivery>, head: bool) {
         let framing = self.outbound.framing;
+        self.flow.has(Progress::Receiving);
         self.inbound = Some(Inbound {
             delivery,
             decoder: (!head).then(|| Decoder::new(framing)),
@@ -163,17 +167,15 @@ impl Pump {
         }
     }
 
-    /// Runs the flow to its end, or until its entity is removed, and gives both messages their endings.
+    /// Runs the flow to its end, or until it is ended from outside, and gives both messages their endings.
     #[expect(
         clippy::manual_async_fn,
         reason = "an async fn would hold the flow twice"
     )]
-    pub(super) fn run(
-        mut self,
-        cancel: &CancellationToken,
-    ) -> impl Future<Output = FlowEnd> + Send {
+    pub(super) fn run(mut self) -> impl Future<Output = FlowEnd> + Send {
         async move {
-            let mut cancelled = std::pin::pin!(cancel.cancelled());
+            let flow = self.flow.clone();
+            let mut cancelled = std::pin::pin!(flow.cancel.cancelled());
             let end = std::future::poll_fn(|cx| {
                 let end = self.poll(cx);
                 if end.is_pending() && cancelled.as_mut().poll(cx).is_ready() {
@@ -320,9 +322,7 @@ impl Pump {
                     outbound.size = outbound.size.saturating_sub(1);
                 }
                 outbound.read += count as u64;
-                self.counters
-                    .octets_in
-                    .fetch_add(count as u64, Ordering::Relaxed);
+                self.flow.read(count as u64);
                 outbound.delivery.push(chunk);
                 Ok(true)
             }
@@ -381,9 +381,7 @@ impl Pump {
             };
             let written = written.map_err(Failure::Socket)?;
             inbound.written(written);
-            self.counters
-                .octets_out
-                .fetch_add(written as u64, Ordering::Relaxed);
+            self.flow.written(written as u64);
             moved = true;
         }
         let flushed = self.socket.poll_flush(cx).map_err(Failure::Socket)?;
@@ -407,6 +405,7 @@ impl Pump {
             };
             ended.map_err(Failure::Socket)?;
             inbound.shut = true;
+            self.flow.has(Progress::Received);
             if self.outbound.framing == Framing::Lite {
                 // Lite settles each direction at its end; legacy when the connection is gone.
                 inbound.delivery.report(Some(DeliveryState::Accepted), true);
