@@ -225,14 +225,10 @@ impl Routing {
         self.send_to(id, &message::mobile_address(id), &body, None);
     }
 
+    /// Answers at once whoever asks: one that is not known yet has just joined, and those whose paths lead through it
+    /// send there already. The answer goes back the way the question came.
     pub(super) fn handle_mar(&mut self, link: ControlLink, header: &Header, have_seq: i64) {
-        if self.nodes.get(header.id.as_str()).is_none() {
-            self.output.push_back(Output::Log(LogEvent::UnknownRouter {
-                id: header.id.clone(),
-                opcode: "MAR",
-            }));
-            return;
-        }
+        self.learn(&header.id);
         if have_seq >= self.local.seq {
             return;
         }
@@ -260,10 +256,8 @@ impl Routing {
     ) {
         let id = &header.id;
         let Some(node) = self.nodes.get_mut(id.as_str()) else {
-            self.output.push_back(Output::Log(LogEvent::UnknownRouter {
-                id: id.clone(),
-                opcode: "MAU",
-            }));
+            self.output
+                .push_back(Output::Log(LogEvent::UnknownRouter { id: id.clone() }));
             return;
         };
         let expected = node.mobile_seq.saturating_add(1);

@@ -207,13 +207,11 @@ pub enum LogEvent {
         /// Sequence in the message.
         received: i64,
     },
-    /// MAR or MAU from a router that is not known (yet).
-    #[error("{opcode} from unknown router {id} is ignored")]
+    /// MAU from a router that is not known (yet).
+    #[error("MAU from unknown router {id} is ignored")]
     UnknownRouter {
         /// The sender.
         id: RouterId,
-        /// `MAR` or `MAU`.
-        opcode: &'static str,
     },
     /// A router came back with a new instance; what was known of it is forgotten.
     #[error("router {id} has restarted")]

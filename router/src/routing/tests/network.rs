@@ -1,6 +1,7 @@
 //! A network of routers in one thread with virtual time: delay, loss, partitions, restarts; the same seed gives the
 //! same run.
 
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::time::{Duration, Instant};
@@ -75,6 +76,17 @@ struct Wire {
     silent: bool,
 }
 
+/// What all routers should find.
+struct Truth<'a> {
+    neighbours: Vec<BTreeMap<usize, u32>>,
+    numbers: HashMap<&'a str, usize>,
+    /// Of the neighbours of each router.
+    names: Vec<Vec<&'a str>>,
+}
+
+/// Tells how long the simulation has been at work.
+pub(super) type Watch = fn() -> Duration;
+
 pub(super) struct Network {
     now: Instant,
     start: Instant,
@@ -91,8 +103,11 @@ pub(super) struct Network {
     hellos: u64,
     /// Lives of routers so far; each is a process of its own.
     lives: u32,
-    /// The longest that a router took for one event, until it had nothing to say any more.
+    /// The longest that a router took for one event, until it had nothing to say any more; see [`Self::watch`].
     slowest: Duration,
+    pub(super) watch: Watch,
+    /// The router whose view was found to be wrong last.
+    suspect: Cell<usize>,
     random: Random,
     pub(super) delay: Duration,
     /// Links differ in delay by up to this: what travels over one overtakes what travels over another.
@@ -119,6 +134,8 @@ impl Network {
             hellos: 0,
             lives: 0,
             slowest: Duration::ZERO,
+            watch: || Duration::ZERO,
+            suspect: Cell::new(0),
             random: Random(seed),
             delay: Duration::from_millis(2),
             spread: Duration::ZERO,
@@ -354,12 +371,12 @@ impl Network {
                 }
                 let now = self.clock(to);
                 if self.epochs[wire] == epoch && !self.wires[wire].silent {
-                    let begin = Instant::now();
+                    let begin = (self.watch)();
                     self.routers[to]
                         .routing
                         .receive(ControlLink(wire as u64), &message, now);
                     self.drain(to);
-                    self.slowest = self.slowest.max(begin.elapsed());
+                    self.slowest = self.slowest.max((self.watch)() - begin);
                 }
             } else {
                 self.ticks.pop_first();
@@ -370,10 +387,10 @@ impl Network {
                 }
                 let now = self.clock(number);
                 self.ticks.insert((tick + Duration::from_secs(1), number));
-                let begin = Instant::now();
+                let begin = (self.watch)();
                 self.routers[number].routing.tick(now);
                 self.drain(number);
-                self.slowest = self.slowest.max(begin.elapsed());
+                self.slowest = self.slowest.max((self.watch)() - begin);
             }
         }
         self.now = end;
@@ -418,10 +435,30 @@ impl Network {
         self.sent - self.hellos
     }
 
-    #[allow(dead_code, reason = "the example prints it; tests assert no times")]
-    /// The longest that a router took for one event since the last call, in real time.
+    /// The longest that a router took for one event since the last call.
+    #[allow(dead_code, reason = "for examples/network.rs: tests assert no times")]
     pub(super) fn take_slowest(&mut self) -> Duration {
         std::mem::take(&mut self.slowest)
+    }
+
+    /// What one router takes until it has a new view, a link of it being gone: paths and addresses computed anew. The
+    /// link comes back.
+    #[allow(dead_code, reason = "for examples/network.rs: tests assert no times")]
+    pub(super) fn recomputation(&mut self, wire: usize) -> Duration {
+        let number = self.wires[wire].ends[0];
+        let link = ControlLink(wire as u64);
+        let now = self.clock(number);
+        let begin = (self.watch)();
+        self.routers[number].routing.link_down(link, now);
+        while let Some(output) = self.routers[number].routing.poll() {
+            if let Output::Send { link, message } = output {
+                self.send(number, link.0 as usize, message);
+            }
+        }
+        let took = (self.watch)() - begin;
+        self.cut(wire);
+        self.raise(wire);
+        took
     }
 
     pub(super) fn elapsed(&self) -> Duration {
@@ -501,12 +538,29 @@ impl Network {
 
     /// What still differs between the routers' views and the truth.
     pub(super) fn complaints(&self) -> Vec<String> {
-        let mut complaints = Vec::new();
+        let truth = self.truth();
+        let all = (0..self.routers.len()).map(|number| self.complaints_of(number, &truth));
+        all.flatten().collect()
+    }
+
+    /// Every view is the truth.
+    pub(super) fn agrees(&self) -> bool {
+        let truth = self.truth();
+        let count = self.routers.len();
+        let first = self.suspect.get();
+        let wrong = (0..count)
+            .map(|number| (first + number) % count)
+            .find(|number| !self.complaints_of(*number, &truth).is_empty());
+        self.suspect.set(wrong.unwrap_or(first));
+        wrong.is_none()
+    }
+
+    fn truth(&self) -> Truth<'_> {
         let neighbours = self.true_neighbours();
-        let numbers: HashMap<&str, usize> = (0..self.names.len())
+        let numbers = (0..self.names.len())
             .map(|number| (self.name(number), number))
             .collect();
-        let names: Vec<Vec<&str>> = neighbours
+        let names = neighbours
             .iter()
             .map(|neighbours| {
                 let mut names: Vec<_> = neighbours.keys().map(|to| self.name(*to)).collect();
@@ -514,62 +568,63 @@ impl Network {
                 names
             })
             .collect();
-        for number in 0..self.routers.len() {
-            let view = self.view(number);
-            let truth = Self::true_costs(&neighbours, number);
-            let costs: BTreeMap<&str, u32> = truth
-                .iter()
-                .map(|(to, cost)| (self.name(*to), *cost))
-                .collect();
-            let found: BTreeMap<&str, u32> = view
-                .routers
-                .iter()
-                .map(|(id, route)| (id.as_str(), route.cost))
-                .collect();
-            if costs != found {
-                complaints.push(format!(
-                    "{} routes {found:?} instead of {costs:?}",
-                    self.name(number)
-                ));
-            }
-            for (to, route) in view.routers.iter() {
-                let truth = numbers
-                    .get(to.as_str())
-                    .map(|number| &names[*number][..])
-                    .unwrap_or_default();
-                let found: Vec<&str> = route.neighbours.iter().map(RouterId::as_str).collect();
-                if found != truth {
-                    complaints.push(format!(
-                        "{} links {to} to {found:?}, not {truth:?}",
-                        self.name(number)
-                    ));
-                }
-            }
-            let mut expected: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-            for to in truth.keys() {
-                for key in &self.routers[*to].keys {
-                    expected.entry(key).or_default().push(self.name(*to));
-                }
-            }
-            let mut addresses: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-            for (key, address) in &view.addresses {
-                let mut routers: Vec<_> = address.routers.iter().map(RouterId::as_str).collect();
-                routers.sort_unstable();
-                addresses.insert(key, routers);
-            }
-            if expected != addresses {
-                complaints.push(format!(
-                    "{} has addresses {addresses:?}, not {expected:?}",
-                    self.name(number)
-                ));
-            }
+        Truth {
+            neighbours,
+            numbers,
+            names,
         }
-        complaints
     }
 
-    /// Every view is the truth.
-    pub(super) fn agrees(&self) -> bool {
-        self.complaints().is_empty()
+    fn complaints_of(&self, number: usize, truth: &Truth<'_>) -> Vec<String> {
+        let mut complaints = Vec::new();
+        let name = self.name(number);
+        let view = self.view(number);
+        let true_costs = Self::true_costs(&truth.neighbours, number);
+        let costs: BTreeMap<&str, u32> = true_costs
+            .iter()
+            .map(|(to, cost)| (self.name(*to), *cost))
+            .collect();
+        let found: BTreeMap<&str, u32> = view
+            .routers
+            .iter()
+            .map(|(id, route)| (id.as_str(), route.cost))
+            .collect();
+        if costs != found {
+            complaints.push(format!("{name} routes {found:?} instead of {costs:?}"));
+        }
+        for (to, route) in view.routers.iter() {
+            let stated = truth
+                .numbers
+                .get(to.as_str())
+                .map(|number| &truth.names[*number][..])
+                .unwrap_or_default();
+            let found = route.neighbours.iter().map(RouterId::as_str);
+            if !found.clone().eq(stated.iter().copied()) {
+                let found: Vec<_> = found.collect();
+                complaints.push(format!("{name} links {to} to {found:?}, not {stated:?}"));
+            }
+        }
+        let mut expected: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for to in true_costs.keys() {
+            for key in &self.routers[*to].keys {
+                expected.entry(key).or_default().push(self.name(*to));
+            }
+        }
+        expected
+            .values_mut()
+            .for_each(|names| names.sort_unstable());
+        let mut addresses: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (key, address) in &view.addresses {
+            let mut routers: Vec<_> = address.routers.iter().map(RouterId::as_str).collect();
+            routers.sort_unstable();
+            addresses.insert(key, routers);
+        }
+        if expected != addresses {
+            complaints.push(format!(
+                "{name} has addresses {addresses:?}, not {expected:?}"
+            ));
+        }
+        complaints
     }
 
     /// Sends a multicast from a router the way the data path does; returns the copies each announcing router got.

@@ -939,12 +939,6 @@ fn a_router_that_returns_within_the_hold_off_keeps_its_addresses() {
 #[test]
 fn address_requests_are_answered_to_those_who_are_behind() {
     let mut bench = Bench::new();
-    bench.link_up(FIRST, 1);
-    bench.receive(FIRST, "b", MINE_MOBILE, &Body::Mar { have_seq: 0 });
-    assert_eq!(
-        bench.take_events(),
-        ["MAR from unknown router b is ignored"]
-    );
     bench.neighbour(FIRST, 1, "b", &[]);
     assert!(
         bench
@@ -990,6 +984,22 @@ fn address_requests_are_answered_to_those_who_are_behind() {
             .receive(FIRST, "b", MINE_MOBILE, &Body::Mar { have_seq: 1 })
             .is_empty()
     );
+}
+
+#[test]
+fn one_who_has_just_joined_is_answered_the_way_it_asked() {
+    let mut bench = Bench::new();
+    bench.routing.announce("Mq", Treatment::Closest, 0);
+    bench.neighbour(FIRST, 1, "b", &[]);
+    bench.neighbour(SECOND, 1, "c", &[]);
+    bench.tick();
+    bench.take_events();
+    let sent = bench.receive(SECOND, "new", MINE_MOBILE, &Body::Mar { have_seq: 0 });
+    let [(SECOND, to, _, Body::Mau { mobile_seq: 1, .. })] = &sent[..] else {
+        panic!("{sent:?}");
+    };
+    assert_eq!(to, "amqp:/_topo/0/new/qdrouter.ma");
+    assert_eq!(bench.take_events(), ["router new is known now"]);
 }
 
 #[test]
