@@ -18,6 +18,7 @@ mod connection;
 mod difference;
 mod entity;
 mod error;
+mod failover;
 mod log;
 mod parse;
 mod proxy;
@@ -36,6 +37,7 @@ pub use self::{
     difference::{Changes, ConfigDiff},
     entity::{Entity, EntityKey},
     error::ConfigError,
+    failover::{AmqpUrl, MAX_FAILOVER_URLS},
     log::{LOG_MODULES, LogEntity, LogSelector},
     proxy::ProxyProfile,
     router::RouterEntity,
@@ -43,8 +45,8 @@ pub use self::{
     ssl_profile::SslProfile,
     tcp::{TcpConnector, TcpListener},
     value::{
-        AddressFamily, Distribution, Encapsulation, EntityKind, LogLevel, Mode, Role, Sensitive,
-        StripAnnotations,
+        AddressFamily, AmqpScheme, Distribution, Encapsulation, EntityKind, LogLevel, Mode, Role,
+        Sensitive, StripAnnotations,
     },
 };
 

@@ -111,6 +111,9 @@ pub enum Family {
 }
 
 impl Family {
+    /// Oldest first.
+    pub const ALL: [Self; 3] = [Self::V24, Self::V27, Self::V35];
+
     /// Program and library path, if the machine has them.
     pub fn program(self) -> Option<(PathBuf, Option<String>)> {
         let variable = match self {

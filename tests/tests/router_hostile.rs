@@ -363,7 +363,20 @@ fn oddities() -> Vec<Value> {
         Value::List(vec![Value::Map(Vec::new()); 200]),
         Value::Map(vec![(Value::Null, Value::Null)]),
         Value::List(vec![server(Value::from("h".repeat(8_000)))]),
+        Value::List(places(300)),
     ]
+}
+
+/// Proper places, far more than anybody needs, at which nobody listens.
+fn places(count: u16) -> Vec<Value> {
+    let key = |text: &'static str| Value::Symbol(Symbol::from_static(text));
+    let place = |number| {
+        Value::Map(vec![
+            (key("network-host"), Value::from("127.0.0.1")),
+            (key("port"), Value::Ushort(number)),
+        ])
+    };
+    (1..=count).map(place).collect()
 }
 
 fn odd_open(value: Value) -> Vec<u8> {
@@ -423,6 +436,13 @@ async fn odd_properties_of_an_open_hurt_neither_listeners_nor_connectors() {
         let _ = peer.write_all(&frame(0, &begin())).await;
         drop(peer);
     }
+    let log = target.attacked().log();
+    let lines = log
+        .lines()
+        .filter(|line| line.contains("failover-server-list is odd"))
+        .count();
+    // One a minute.
+    assert!((1..oddities().len() / 2).contains(&lines), "{lines}");
     target
         .attacked()
         .until_connector("hostile", "FAILED", "")

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    AMQP_PORT, AddressFamily, ConfigError, Role, Sensitive, StripAnnotations,
+    AMQP_PORT, AddressFamily, AmqpUrl, ConfigError, Role, Sensitive, StripAnnotations,
     attributes::Attributes, value::Word as _,
 };
 
@@ -50,6 +50,8 @@ pub struct Listener {
     pub strip_annotations: StripAnnotations,
     /// Restricts what host resolves to
     pub socket_address_family: Option<AddressFamily>,
+    /// Told to those that connect: where to go when this listener cannot be reached
+    pub failover_urls: Vec<AmqpUrl>,
     /// Whether this is a listener for HTTP
     pub http: bool,
     /// Directory of files to serve, or `disabled`
@@ -86,6 +88,7 @@ impl Listener {
             link_capacity: LINK_CAPACITY,
             strip_annotations: StripAnnotations::Both,
             socket_address_family: None,
+            failover_urls: Vec::new(),
             http: false,
             http_root_dir: None,
             websockets: true,
@@ -148,6 +151,7 @@ impl Listener {
                 .choice("stripAnnotations")?
                 .unwrap_or(default.strip_annotations),
             socket_address_family: attributes.choice("socketAddressFamily")?,
+            failover_urls: AmqpUrl::read_list(attributes)?,
             http: attributes.boolean("http")?.unwrap_or_default() || http_root_dir.is_some(),
             http_root_dir,
             websockets: attributes
@@ -157,12 +161,7 @@ impl Listener {
             metrics: attributes.boolean("metrics")?.unwrap_or(default.metrics),
             ..default
         };
-        attributes.without_effect(&[
-            "failoverUrls",
-            "messageLoggingComponents",
-            "openProperties",
-            "policyVhost",
-        ]);
+        attributes.without_effect(&["messageLoggingComponents", "openProperties", "policyVhost"]);
         Ok(listener)
     }
 

@@ -101,6 +101,16 @@ words! {
 }
 
 words! {
+    /// Protocol of a URL
+    AmqpScheme {
+        /// AMQP, with TLS or without
+        Amqp = "amqp",
+        /// AMQP in TLS
+        Amqps = "amqps",
+    }
+}
+
+words! {
     /// Framing of TCP streams between routers
     Encapsulation {
         /// Found out by asking the other router

@@ -6,9 +6,9 @@ use serde::Serialize as _;
 use serde_json::{Map, Value, json, ser::PrettyFormatter};
 
 use super::{
-    AddressEntity, AddressFamily, AddressMatch, Connector, Distribution, Listener, LogEntity,
-    ProxyProfile, RouterConfig, RouterEntity, Sensitive, SiteEntity, SslProfile, TcpConnector,
-    TcpListener,
+    AddressEntity, AddressFamily, AddressMatch, AmqpUrl, Connector, Distribution, Listener,
+    LogEntity, ProxyProfile, RouterConfig, RouterEntity, Sensitive, SiteEntity, SslProfile,
+    TcpConnector, TcpListener,
 };
 
 /// Indented as Skupper writes it; no final newline
@@ -244,6 +244,10 @@ pub(super) fn listener(entity: &Listener) -> Value {
         .some(
             "socketAddressFamily",
             entity.socket_address_family.map(AddressFamily::as_str),
+        )
+        .some(
+            "failoverUrls",
+            (!entity.failover_urls.is_empty()).then(|| AmqpUrl::list(&entity.failover_urls)),
         )
         .unless("http", entity.http, false)
         .some("httpRootDir", entity.http_root_dir.as_deref())

@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 use amqp::message::{Body, Message, Properties};
 use amqp::{BytesMut, Symbol, Value};
 use model::router_config::{Entity, EntityKey, RouterConfig};
-use router::core::access::Access;
+use router::core::{access::Access, shared::ConnectorState};
 use router::management::{
     Action, AddressRow, Change, ChangeError, ConnectionRow, Handled, LinkRow, LogCounts, LogLine,
     NodeRow, PolicyCounts, RouterRow, Rows, Source, TcpConnectionRow, TcpConnectorRow,
@@ -411,7 +411,7 @@ impl Source for Router {
         BTreeMap::new()
     }
 
-    fn connector_states(&self) -> BTreeMap<String, (String, String)> {
+    fn connector_states(&self) -> BTreeMap<String, ConnectorState> {
         BTreeMap::new()
     }
 }

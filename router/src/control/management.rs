@@ -22,7 +22,7 @@ use crate::{
         annotations::Annotations,
         delivery::Delivery,
         forward::{self, Choice, Request},
-        shared::{Command, ConnectionHandle, ConnectionId, ConnectionRole},
+        shared::{Command, ConnectionHandle, ConnectionId, ConnectionRole, ConnectorState},
     },
     management::{
         self, AddressRow, Changed, ConnectionRow, Handled, LinkRow, LogCounts, LogLine, NodeRow,
@@ -485,7 +485,7 @@ impl Source for Control {
         self.log.counts()
     }
 
-    fn connector_states(&self) -> BTreeMap<String, (String, String)> {
+    fn connector_states(&self) -> BTreeMap<String, ConnectorState> {
         let mut states = self.connector_states.clone();
         if self.is_duplicate() {
             let text = format!(
@@ -493,12 +493,13 @@ impl Source for Control {
                 self.config.router.id
             );
             for state in states.values_mut() {
-                *state = ("FAILED".to_owned(), text.clone());
+                "FAILED".clone_into(&mut state.status);
+                state.message.clone_from(&text);
             }
         }
         if let Some(reason) = &self.refused {
-            for state in states.values_mut().filter(|state| state.1.is_empty()) {
-                state.1 = format!("the changed configuration file is not in force: {reason}");
+            for state in states.values_mut().filter(|state| state.message.is_empty()) {
+                state.message = format!("the changed configuration file is not in force: {reason}");
             }
         }
         states

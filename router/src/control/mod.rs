@@ -30,7 +30,7 @@ use crate::{
     core::{
         configured::{ConfiguredAddresses, treatment_of},
         delivery::Delivery,
-        shared::{ConnectionId, ControlMessage, Shared, Via},
+        shared::{ConnectionId, ConnectorState, ControlMessage, Shared, Via},
     },
     logging::Recent,
     management::Change,
@@ -64,7 +64,7 @@ pub struct Control {
     changes: mpsc::Sender<Box<Change>>,
     log: Arc<Recent>,
     /// Status and message of each connector.
-    connector_states: BTreeMap<String, (String, String)>,
+    connector_states: BTreeMap<String, ConnectorState>,
     /// Connectors that have succeeded or failed at least once.
     tried: BTreeSet<String>,
     /// When another router with this router's id was last noticed.
@@ -250,16 +250,11 @@ impl Control {
             ControlMessage::TcpConsumerDown(connector) => self.tcp_consumer_down(&connector),
             ControlMessage::WatchUp(address) => self.watch(&address, true),
             ControlMessage::WatchDown(address) => self.watch(&address, false),
-            ControlMessage::ConnectorState {
-                name,
-                status,
-                message,
-            } => {
-                if status != "CONNECTING" {
+            ControlMessage::ConnectorState { name, state } => {
+                if state.status != "CONNECTING" {
                     self.tried.insert(name.clone());
                 }
-                self.connector_states
-                    .insert(name, (status.to_owned(), message));
+                self.connector_states.insert(name, state);
             }
             ControlMessage::ConnectorGone { name } => {
                 self.connector_states.remove(&name);

@@ -235,6 +235,17 @@ impl ConnectionHandle {
     }
 }
 
+/// How a connector stands, for management.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ConnectorState {
+    /// `CONNECTING`, `SUCCESS` or `FAILED`.
+    pub status: String,
+    /// Why, if it failed.
+    pub message: String,
+    /// URLs of the servers it may dial, the current one first.
+    pub servers: String,
+}
+
 /// Sent to the control task.
 #[derive(Debug)]
 pub enum ControlMessage {
@@ -308,12 +319,8 @@ pub enum ControlMessage {
     WatchUp(Arc<str>),
     /// It does not any more.
     WatchDown(Arc<str>),
-    /// State of a connector for management: status and message.
-    ConnectorState {
-        name: String,
-        status: &'static str,
-        message: String,
-    },
+    /// State of a connector for management.
+    ConnectorState { name: String, state: ConnectorState },
     /// A connector was removed from the configuration.
     ConnectorGone { name: String },
     /// A new configuration is in force.

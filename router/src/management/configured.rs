@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use amqp::Value;
-use model::router_config::{AddressMatch, LOG_MODULES, Listener, LogEntity, LogLevel};
+use model::router_config::{AddressMatch, AmqpUrl, LOG_MODULES, Listener, LogEntity, LogLevel};
 
 use super::{
     Source,
@@ -11,7 +11,7 @@ use super::{
     rows::{IntoValue as _, int},
 };
 
-pub(super) const LISTENER_ATTRIBUTES: &[&str; 25] = &[
+pub(super) const LISTENER_ATTRIBUTES: &[&str; 26] = &[
     "name",
     "identity",
     "type",
@@ -33,6 +33,7 @@ pub(super) const LISTENER_ATTRIBUTES: &[&str; 25] = &[
     "initialHandshakeTimeoutSeconds",
     "linkCapacity",
     "stripAnnotations",
+    "failoverUrls",
     "http",
     "healthz",
     "metrics",
@@ -173,6 +174,7 @@ pub(super) fn listeners(source: &dyn Source) -> Vec<Row> {
                 seconds(listener.initial_handshake_timeout),
                 number(listener.link_capacity),
                 text(&listener.strip_annotations),
+                failover(&listener.failover_urls),
                 Value::Bool(listener.http),
                 Value::Bool(listener.healthz),
                 Value::Bool(listener.metrics),
@@ -226,9 +228,9 @@ pub(super) fn connectors(source: &dyn Source) -> Vec<Row> {
                 seconds(connector.idle_timeout),
                 number(connector.link_capacity),
                 text(&connector.strip_annotations),
-                Value::Null,
-                text(state.map_or("INITIALIZING", |(status, _)| status)),
-                text(state.map_or("", |(_, message)| message)),
+                text(state.map_or("", |state| &state.servers)),
+                text(state.map_or("INITIALIZING", |state| &state.status)),
+                text(state.map_or("", |state| &state.message)),
             ],
         )
     });
@@ -442,6 +444,10 @@ fn words(words: &[String]) -> Value {
             .filter(|words| !words.is_empty())
             .map(|words| words.join(" ")),
     )
+}
+
+fn failover(urls: &[AmqpUrl]) -> Value {
+    optional((!urls.is_empty()).then(|| AmqpUrl::list(urls)))
 }
 
 /// An integer attribute of configured entities.

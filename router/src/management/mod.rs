@@ -30,6 +30,7 @@ pub use self::{
     },
 };
 
+use crate::core::shared::ConnectorState;
 pub use crate::logging::{LogCounts, LogLine};
 
 /// Counters of the row of the policy.
@@ -74,6 +75,6 @@ pub trait Source {
     fn log_lines(&self) -> Vec<LogLine>;
     /// Lines written so far by module.
     fn log_counts(&self) -> BTreeMap<&'static str, LogCounts>;
-    /// By connector name: status (`CONNECTING`, `SUCCESS`, `FAILED`) and message.
-    fn connector_states(&self) -> BTreeMap<String, (String, String)>;
+    /// By connector name.
+    fn connector_states(&self) -> BTreeMap<String, ConnectorState>;
 }

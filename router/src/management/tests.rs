@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use model::router_config::{AddressMatch, EntityKey, EntityKind};
 
 use super::*;
-use crate::core::access::Access;
+use crate::core::{access::Access, shared::ConnectorState};
 
 /// Interior router `ra` with neighbour `rb` and some connections.
 pub(super) struct Router {
@@ -153,8 +153,12 @@ impl Source for Router {
         BTreeMap::from([("SERVER", counts)])
     }
 
-    fn connector_states(&self) -> BTreeMap<String, (String, String)> {
-        let state = ("FAILED".to_owned(), "connection refused".to_owned());
+    fn connector_states(&self) -> BTreeMap<String, ConnectorState> {
+        let state = ConnectorState {
+            status: "FAILED".to_owned(),
+            message: "connection refused".to_owned(),
+            servers: "amqp://h:1, amqp://h:2".to_owned(),
+        };
         BTreeMap::from([("up".to_owned(), state)])
     }
 }
@@ -910,16 +914,21 @@ fn attributes_have_the_types_of_c_routers() {
 fn configured_entities_show_their_state_and_no_secret() {
     let (names, rows) = results(&query(
         "connector",
-        &["name", "connectionStatus", "connectionMsg"],
+        &["name", "connectionStatus", "connectionMsg", "failoverUrls"],
         0,
         0,
     ));
-    assert_eq!(names.len(), 3);
+    assert_eq!(names.len(), 4);
     assert_eq!(
         rows,
         [
-            list(["next".into(), "INITIALIZING".into(), "".into()]),
-            list(["up".into(), "FAILED".into(), "connection refused".into()]),
+            list(["next".into(), "INITIALIZING".into(), "".into(), "".into()]),
+            list([
+                "up".into(),
+                "FAILED".into(),
+                "connection refused".into(),
+                "amqp://h:1, amqp://h:2".into()
+            ]),
         ]
     );
     let all: Vec<Value> = entity::TYPES

@@ -2,30 +2,34 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
 use amqp::engine::{ClientSasl, Connection, Password};
-use model::router_config::{Connector as Config, ProxyProfile};
+use model::{
+    HostPort,
+    router_config::{AmqpScheme, AmqpUrl, Connector as Config, ProxyProfile},
+};
 use rand::RngExt as _;
 use tokio::{net::TcpStream, sync::watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{
-    driver::{self, Ended, Options},
+    driver::{self, Ended, Group, Options},
+    failover::{Next, Servers, Told},
     listener::{engine_config, role_of, with_large_frames},
     proxy::{self, Proxy},
     tls::{self, Stream, TlsProfiles},
 };
 use crate::{
-    adaptor::tcp::host_port,
     core::{
         inbox::Inbox,
         local::random_name,
         shared::{
-            Command, ConnectionFacts, ConnectionMessage, ConnectionRole, ControlMessage, Shared,
+            Command, ConnectionFacts, ConnectionMessage, ConnectionRole, ConnectorState,
+            ControlMessage, Shared,
         },
     },
     worker::WorkerHandle,
@@ -51,10 +55,12 @@ pub struct Connector {
     /// Of the configuration; otherwise the environment decides.
     proxy: Option<Proxy>,
     environment: proxy::Environment,
+    /// Where the main connection leads, and may lead.
+    servers: Mutex<Servers>,
     /// Correlator of the main connection, once it is open and data connections may be made beside it. Every main
     /// connection has a new one: C routers of 3.x refuse one that they know as long as the old connection looks alive to
     /// them. None without data connections.
-    group: Option<watch::Sender<Option<Arc<str>>>>,
+    group: Option<watch::Sender<Option<Group>>>,
 }
 
 /// How to reach the driver of a connection, once it is open.
@@ -72,7 +78,18 @@ impl Connector {
         cancel: &CancellationToken,
     ) {
         let role = role_of(config.role);
+        let own = AmqpUrl {
+            scheme: match config.ssl_profile {
+                Some(_) => AmqpScheme::Amqps,
+                None => AmqpScheme::Amqp,
+            },
+            address: HostPort {
+                host: config.host.trim_matches(['[', ']']).to_owned(),
+                port: config.port,
+            },
+        };
         let connector = Arc::new(Self {
+            servers: Mutex::new(Servers::new(own)),
             group: (data > 0).then(|| watch::Sender::new(None)),
             role,
             config,
@@ -96,48 +113,49 @@ impl Connector {
 
     /// The main connection.
     async fn keep_connected(self: Arc<Self>, cancel: CancellationToken) {
-        let name = self.config.name.clone();
         let mut backoff = Backoff::default();
-        let state = |status, message: String| {
-            self.shared.tell(ControlMessage::ConnectorState {
-                name: name.clone(),
-                status,
-                message,
-            });
-        };
-        state("CONNECTING", String::new());
+        self.report("CONNECTING", String::new());
         let mut reported = String::new();
         loop {
             let started = Instant::now();
-            let correlator = self
-                .group
-                .as_ref()
-                .map(|_| Arc::from(random_name(CORRELATOR)));
+            let server = self.servers().current();
+            let group = self.group.as_ref().map(|_| Group {
+                correlator: random_name(CORRELATOR).into(),
+                server: server.clone(),
+            });
             let opened = Opened::new();
             let outcome = self
-                .connect_and_drive(self.role, correlator, &opened, &cancel)
+                .connect_and_drive(self.role, &server, group, &opened, &cancel)
                 .await;
             if let Some(group) = &self.group {
                 group.send_replace(None);
             }
             if cancel.is_cancelled() {
+                let name = self.config.name.clone();
                 self.shared.tell(ControlMessage::ConnectorGone { name });
                 return;
             }
+            let lasted = started.elapsed();
+            let next = self
+                .servers()
+                .ended(opened.get().is_some() && lasted >= STABLE);
             let reason = match outcome {
                 Ok(ended) => reason(&ended),
                 Err(reason) => reason,
             };
-            state("FAILED", reason.clone());
+            self.report("FAILED", reason.clone());
             // A peer that stays away is worth one line, not one a second.
             if reported != reason {
-                warn!(target: "router::server", connector = %name, host = %self.target(), %reason, "not connected, trying again");
+                warn!(target: "router::server", connector = %self.config.name, host = %server.address, %reason, "not connected, trying again");
                 reported = reason;
             }
-            if backoff.after(started.elapsed()) {
+            if backoff.after(lasted) {
                 reported.clear();
             }
-            backoff.pause(&cancel).await;
+            match next {
+                Next::Again => backoff.pause(&cancel).await,
+                Next::Another => pause(BACKOFF.0, &cancel).await,
+            }
         }
     }
 
@@ -145,7 +163,7 @@ impl Connector {
     async fn accompany(
         self: Arc<Self>,
         worker: WorkerHandle,
-        mut group: watch::Receiver<Option<Arc<str>>>,
+        mut group: watch::Receiver<Option<Group>>,
         cancel: CancellationToken,
     ) {
         let role = match self.role {
@@ -158,21 +176,27 @@ impl Connector {
                 found = group.wait_for(Option::is_some) => found.ok().and_then(|found| found.clone()),
                 () = cancel.cancelled() => return,
             };
-            let Some(correlator) = found else { return };
+            let Some(found) = found else { return };
             let started = Instant::now();
             let opened = Arc::new(Opened::new());
             let mut attempt = {
-                let (connector, correlator) = (self.clone(), correlator.clone());
+                let (connector, group) = (self.clone(), found.clone());
                 let (opened, cancel) = (opened.clone(), cancel.clone());
                 Box::pin(async move {
                     let _ = connector
-                        .connect_and_drive(role, Some(correlator), &opened, &cancel)
+                        .connect_and_drive(
+                            role,
+                            &group.server,
+                            Some(group.clone()),
+                            &opened,
+                            &cancel,
+                        )
                         .await;
                 })
             };
             let regrouped = tokio::select! {
                 () = &mut attempt => false,
-                _ = group.wait_for(|now| now.as_ref().is_some_and(|now| *now != correlator)) => true,
+                _ = group.wait_for(|now| now.as_ref().is_some_and(|now| *now != found)) => true,
             };
             if regrouped {
                 // What is under way on the old connection comes to its end there.
@@ -190,15 +214,16 @@ impl Connector {
     async fn connect_and_drive(
         &self,
         role: ConnectionRole,
-        correlator: Option<Arc<str>>,
+        server: &AmqpUrl,
+        group: Option<Group>,
         opened: &Opened,
         cancel: &CancellationToken,
     ) -> Result<Ended, String> {
         let profile = self.config.ssl_profile.as_deref();
         let issue = profile.and_then(|profile| self.profiles.issue(profile));
-        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, self.connect());
+        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, self.connect(&server.address));
         let stream = tokio::select! {
-            stream = connecting => stream.map_err(|_| format!("no answer from {} within {} s", self.target(), CONNECT_TIMEOUT.as_secs()))??,
+            stream = connecting => stream.map_err(|_| format!("no answer from {} within {} s", server.address, CONNECT_TIMEOUT.as_secs()))??,
             () = cancel.cancelled() => return Ok(Ended::Cancelled),
         };
         let facts = stream.tls_facts();
@@ -210,13 +235,14 @@ impl Connector {
             role,
             outgoing: true,
             cost: self.config.cost,
-            group: correlator,
+            group,
             beside: self.group.clone().filter(|_| role == self.role),
             max_frame_size: self.config.max_frame_size,
             idle_timeout: self.config.idle_timeout,
             link_capacity: self.config.link_capacity,
+            failover: Vec::new(),
             facts: ConnectionFacts {
-                host: self.target(),
+                host: server.address.to_string(),
                 name: self.config.name.clone(),
                 tls: facts.map(|facts| (facts.protocol.to_owned(), facts.cipher.to_owned())),
                 ..ConnectionFacts::default()
@@ -229,7 +255,6 @@ impl Connector {
             Instant::now(),
         );
         let engine = with_large_frames(engine, role);
-        let (shared, name) = (self.shared.clone(), self.config.name.clone());
         let main = role == self.role;
         let cancel = cancel.child_token();
         let running = driver::run(
@@ -239,15 +264,12 @@ impl Connector {
             engine,
             options,
             cancel.clone(),
-            |handle| {
+            |handle, open| {
                 let _ = opened.set(handle.inbox.clone());
                 if main {
-                    info!(target: "router::server", connector = %name, peer = %handle.container, "connected");
-                    shared.tell(ControlMessage::ConnectorState {
-                        name: name.clone(),
-                        status: "SUCCESS",
-                        message: String::new(),
-                    });
+                    info!(target: "router::server", connector = %self.config.name, host = %server.address, peer = %handle.container, "connected");
+                    self.told(Told::read(open));
+                    self.report("SUCCESS", String::new());
                 }
             },
         );
@@ -263,26 +285,26 @@ impl Connector {
         }
     }
 
-    async fn connect(&self) -> Result<Stream, String> {
-        let host = self.config.host.trim_matches(['[', ']']);
+    async fn connect(&self, server: &HostPort) -> Result<Stream, String> {
+        let HostPort { host, port } = server;
         let proxy = match &self.proxy {
             Some(proxy) => Some(proxy.clone()),
             None => self
                 .environment
-                .proxy_for(host, self.config.port)
+                .proxy_for(host, *port)
                 .map_err(|error| error.to_string())?,
         };
         let tcp = match (proxy, host.parse()) {
             (Some(proxy), _) => proxy
-                .connect(host, self.config.port)
+                .connect(host, *port)
                 .await
                 .map_err(|error| error.to_string())?,
-            (None, Ok(ip)) => TcpStream::connect(SocketAddr::new(ip, self.config.port))
+            (None, Ok(ip)) => TcpStream::connect(SocketAddr::new(ip, *port))
                 .await
-                .map_err(|error| format!("cannot connect to {}: {error}", self.target()))?,
-            (None, Err(_)) => TcpStream::connect((host, self.config.port))
+                .map_err(|error| format!("cannot connect to {server}: {error}"))?,
+            (None, Err(_)) => TcpStream::connect((host.as_str(), *port))
                 .await
-                .map_err(|error| format!("cannot connect to {}: {error}", self.target()))?,
+                .map_err(|error| format!("cannot connect to {server}: {error}"))?,
         };
         let _ = tcp.set_nodelay(true);
         let Some(profile) = &self.config.ssl_profile else {
@@ -317,8 +339,44 @@ impl Connector {
         }
     }
 
-    fn target(&self) -> String {
-        host_port(&self.config.host, self.config.port)
+    /// Takes over what a peer told of other servers.
+    fn told(&self, told: Told) {
+        let connector = &self.config.name;
+        if let Some(reason) = told.oddity
+            && let Some(silent) = self
+                .shared
+                .complaints
+                .due(&format!("odd servers of {connector}"))
+        {
+            warn!(target: "router::server", %connector, %reason, silent, "the peer's failover-server-list is odd");
+        }
+        let Some(servers) = told.servers else { return };
+        if self.config.sasl_password.is_some() && self.config.ssl_profile.is_none() {
+            // Whoever answers there would be told the password.
+            debug!(target: "router::server", %connector, "servers that take over are not used with a password and without TLS");
+            return;
+        }
+        let changed = self.servers().opened(servers);
+        if changed {
+            let servers = AmqpUrl::list(&self.servers().list());
+            info!(target: "router::server", %connector, %servers, "servers that take over from each other");
+        }
+    }
+
+    /// Tells management how it stands.
+    fn report(&self, status: &'static str, message: String) {
+        self.shared.tell(ControlMessage::ConnectorState {
+            name: self.config.name.clone(),
+            state: ConnectorState {
+                status: status.to_owned(),
+                message,
+                servers: AmqpUrl::list(&self.servers().list()),
+            },
+        });
+    }
+
+    fn servers(&self) -> MutexGuard<'_, Servers> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -343,12 +401,18 @@ impl Backoff {
     }
 
     async fn pause(&mut self, cancel: &CancellationToken) {
-        let jittered = self.0.mul_f64(rand::rng().random_range(0.5..1.0));
-        self.0 = (self.0 * 2).min(BACKOFF.1);
-        tokio::select! {
-            () = tokio::time::sleep(jittered) => {}
-            () = cancel.cancelled() => {}
-        }
+        let now = self.0;
+        self.0 = (now * 2).min(BACKOFF.1);
+        pause(now, cancel).await;
+    }
+}
+
+/// Waits for about so long.
+async fn pause(time: Duration, cancel: &CancellationToken) {
+    let jittered = time.mul_f64(rand::rng().random_range(0.5..1.0));
+    tokio::select! {
+        () = tokio::time::sleep(jittered) => {}
+        () = cancel.cancelled() => {}
     }
 }
 

@@ -334,6 +334,7 @@ impl Serve {
             cost: self.config.cost,
             group: None,
             beside: None,
+            failover: self.config.failover_urls.clone(),
             max_frame_size: self.config.max_frame_size,
             idle_timeout: self.config.idle_timeout,
             link_capacity: self.config.link_capacity,
@@ -360,7 +361,7 @@ impl Serve {
             engine,
             options,
             self.cancel.clone(),
-            |_| opened.cancel(),
+            |_, _| opened.cancel(),
         );
         let place = self.place.take();
         let ended = tokio::select! {

@@ -3,6 +3,7 @@
 pub(crate) mod complaints;
 pub mod connector;
 pub mod driver;
+pub(crate) mod failover;
 pub(crate) mod handshakes;
 pub mod http;
 pub mod listener;

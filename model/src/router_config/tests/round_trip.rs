@@ -135,13 +135,14 @@ prop_compose! {
         (idle, handshake, connections) in (seconds(0), seconds(0), 1_u32..=i32::MAX as u32),
         strip in select(StripAnnotations::ALL), family in option::of(select(AddressFamily::ALL)),
         root in option::of(text()),
+        failover in collection::vec("(amqps?://)?[a-z0-9.]{1,9}(:[1-9][0-9]{0,3})?", 0..3),
     ) -> Listener {
         Listener {
             name, host: host.unwrap_or_default(), port, socket: socket.map(PathBuf::from), role: Role::Normal, cost,
             ssl_profile: None, sasl_mechanisms: mechanisms, authenticate_peer: flags[0], require_encryption: flags[1],
             require_ssl: flags[2], max_frame_size: frame, max_connections: connections, max_sessions: sessions, max_session_frames: frames,
             idle_timeout: idle, initial_handshake_timeout: handshake, link_capacity: credit, strip_annotations: strip,
-            socket_address_family: family, http: flags[3] || root.is_some(), http_root_dir: root,
+            socket_address_family: family, failover_urls: failover.iter().map(|url| url.parse().unwrap()).collect(), http: flags[3] || root.is_some(), http_root_dir: root,
             websockets: flags[4], healthz: flags[5], metrics: flags[6],
         }
     }

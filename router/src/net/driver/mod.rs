@@ -27,9 +27,10 @@ use std::{
 
 use amqp::{
     engine::{Connection, DeliveryKey, Event, SessionId},
-    performative::{Condition, DeliveryState},
+    performative::{Condition, DeliveryState, Open},
 };
 use bytes::{Buf as _, BytesMut};
+use model::router_config::AmqpUrl;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
@@ -62,6 +63,15 @@ const LEAVE: Duration = Duration::from_secs(1);
 /// Turns in one poll before other tasks get their turn.
 const TURNS: usize = 16;
 
+/// A main connection and the data connections beside it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Group {
+    /// Group correlator.
+    pub correlator: Arc<str>,
+    /// Where all of them lead.
+    pub server: Arc<AmqpUrl>,
+}
+
 /// How a connection is to be driven.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -71,10 +81,12 @@ pub struct Options {
     pub outgoing: bool,
     /// Link cost of listener or connector.
     pub cost: u32,
-    /// Group correlator of a connector's connections.
-    pub group: Option<Arc<str>>,
-    /// Told the correlator once data connections may be made beside this connection.
-    pub beside: Option<watch::Sender<Option<Arc<str>>>>,
+    /// Group of a connector's connections.
+    pub group: Option<Group>,
+    /// Told the group once data connections may be made beside this connection.
+    pub beside: Option<watch::Sender<Option<Group>>>,
+    /// Servers to tell the peer of; of listeners only.
+    pub failover: Vec<AmqpUrl>,
     /// Frame size of the configuration.
     pub max_frame_size: u32,
     /// Configured idle time-out; half of it is advertised.
@@ -111,7 +123,7 @@ pub enum Ended {
     Cancelled,
 }
 
-/// Runs a connection until it ends. `opened` is told once both Opens were exchanged.
+/// Runs a connection until it ends. `opened` is told once both Opens were exchanged, with the peer's.
 pub async fn run<S>(
     shared: Arc<Shared>,
     id: ConnectionId,
@@ -119,7 +131,7 @@ pub async fn run<S>(
     engine: Connection,
     options: Options,
     cancel: CancellationToken,
-    opened: impl FnOnce(&ConnectionHandle) + Send,
+    opened: impl FnOnce(&ConnectionHandle, &Open) + Send,
 ) -> Ended
 where
     S: AsyncRead + AsyncWrite + Send + Unpin,
@@ -132,10 +144,10 @@ where
             driver.leave();
         }
         let poll = driver.poll(cx);
-        if let (Some(handle), Some(opened)) =
-            (&driver.handle, opened.take_if(|_| driver.handle.is_some()))
+        if let (Some(handle), Some(open)) = (&driver.handle, driver.engine.remote_open())
+            && let Some(opened) = opened.take()
         {
-            opened(handle);
+            opened(handle, open);
         }
         poll
     })
@@ -461,8 +473,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             .map(|mechanism| mechanism.as_str().to_owned())
             .unwrap_or_default();
         management.user = self.engine.authenticated_as().map(str::to_owned);
-        let group = self.options.group.as_deref().map(str::to_owned);
-        management.group = group.or(facts.group);
+        let group = self.options.group.as_ref();
+        management.group = group
+            .map(|group| group.correlator.to_string())
+            .or(facts.group);
         management.opened = Some(Instant::now());
         let handle = Arc::new(ConnectionHandle {
             id: self.id,
@@ -562,10 +576,15 @@ pub fn local_open<'a>(
         role,
         cost: options.cost,
         number: id.0,
-        group: if options.outgoing {
-            options.group.as_deref()
+        group: options
+            .group
+            .as_ref()
+            .filter(|_| options.outgoing)
+            .map(|group| &*group.correlator),
+        failover: if options.outgoing {
+            &[]
         } else {
-            None
+            &options.failover
         },
         max_frame_size: options.max_frame_size,
         idle_time_out: (!options.idle_timeout.is_zero())

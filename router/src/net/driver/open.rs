@@ -1,8 +1,9 @@
 //! The Open performative between routers: what this router says, and what it reads from the peer's.
 
 use amqp::{Symbol, Value, performative::Open};
+use model::router_config::AmqpUrl;
 
-use crate::core::shared::ConnectionRole;
+use crate::{core::shared::ConnectionRole, net::failover};
 
 /// Largest frame accepted from any peer (`maxFrameSize` of C routers).
 pub const FRAME_SIZE: u32 = 16 * 1024;
@@ -36,6 +37,8 @@ pub struct LocalOpen<'a> {
     pub number: u64,
     /// Group correlator, connector side only.
     pub group: Option<&'a str>,
+    /// Servers that take over from this one, listener side only.
+    pub failover: &'a [AmqpUrl],
     /// Largest frame of the configuration.
     pub max_frame_size: u32,
     /// Advertised idle time-out in milliseconds.
@@ -78,6 +81,7 @@ impl LocalOpen<'_> {
         if self.role != ConnectionRole::Normal {
             properties.push((symbol(OWN_FRAME_SIZE), int(u64::from(LARGE_FRAME_SIZE))));
         }
+        properties.extend(failover::property(self.failover));
         let capabilities: Vec<Symbol> = ["ANONYMOUS-RELAY", STREAMING_LINKS, TRUNKING]
             .into_iter()
             .map(Symbol::from_static)
@@ -182,6 +186,7 @@ mod tests {
             cost: 7,
             number: 1,
             group: Some("abcdefghijklmno"),
+            failover: &[],
             max_frame_size: FRAME_SIZE,
             idle_time_out: Some(8000),
         };
