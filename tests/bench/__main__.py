@@ -28,6 +28,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # What can be measured in a chain; each gets the chain's ports, the servers' ports, processes, pids and options.
 ROWS = {
     "load": load.measure,
+    "bridge": load.bridge,
     "flows": memory.flows,
     "storm": memory.storm,
     "path": paths.long_path,
@@ -35,6 +36,8 @@ ROWS = {
 }
 # Rows with a long path between the two proxies.
 DISTANT = {"path"}
+# Rows whose client side speaks another framing than the server side: only chains that translate have them.
+FRAMINGS = {"bridge": ("legacy", "lite")}
 
 
 def arguments():
@@ -116,16 +119,27 @@ def progress(text):
 
 
 def measure(chain, options, folder, servers):
-    """One round of one chain: started for each row and stopped after it, so that no row sees another's traces."""
-    figures = {}
+    """One round of one chain: started for each row and stopped after it, so that no row sees another's traces.
+
+    Its figures, and why rows have none.
+    """
+    figures, failures = {}, []
     for name in options.rows:
-        with Processes(folder) as processes:
-            distance = paths.relay(processes, options.port_base + 90) if name in DISTANT else lambda port: port
-            ports = chain.start(processes, servers, distance)
-            load.wait_http(ports.http, processes)
-            figures.update(ROWS[name](ports, servers, processes, chain.pids(), options))
-            processes.check_alive()
-    return figures
+        if name in FRAMINGS and not chain.translates:
+            continue
+        try:
+            if name == "flows":
+                chain.check_holds(options.flows)
+            with Processes(folder) as processes:
+                distance = paths.relay(processes, options.port_base + 90) if name in DISTANT else lambda port: port
+                ports = chain.start(processes, servers, distance, FRAMINGS.get(name))
+                load.wait_http(ports.http, processes)
+                row = ROWS[name](ports, servers, processes, chain.pids(), options)
+                processes.check_alive()
+            figures.update(row)
+        except BenchError as error:
+            failures.append("row %s: %s" % (name, error))
+    return figures, failures
 
 
 def run(options, folder):
@@ -144,14 +158,13 @@ def run(options, folder):
                 entry = result["chains"][name]
                 round_folder = folder / ("%s-%d" % (name, number))
                 round_folder.mkdir()
-                try:
-                    row = measure(known[name], options, round_folder, servers)
-                except BenchError as error:
-                    entry["failures"].append(str(error))
-                    progress("round %d of %d, %s: FAILED: %s" % (number, options.rounds, name, error))
-                    continue
-                entry["rounds"].append(row)
-                progress("round %d of %d, %s: %s" % (number, options.rounds, name, report.brief(row)))
+                row, failures = measure(known[name], options, round_folder, servers)
+                for failure in failures:
+                    entry["failures"].append(failure)
+                    progress("round %d of %d, %s: FAILED: %s" % (number, options.rounds, name, failure))
+                if row:
+                    entry["rounds"].append(row)
+                    progress("round %d of %d, %s: %s" % (number, options.rounds, name, report.brief(row)))
     report.summarise(result)
     return result
 

@@ -2,12 +2,17 @@
 
 import json
 import os
+import resource
 import subprocess
 
 from ports import Ports, wait_listening
 from process import BenchError
 
 NAMES = ["direct", "haproxy", "skupper", "c24", "c27", "c35"]
+# Connections that the tunnel is told to expect, and those beside the idle flows of a row.
+LEAST, SPARE = 4000, 50
+# Descriptors of the tunnel that are no connections.
+OTHERS = 100
 PEERS = {"c24": "SKROUTERD_24", "c27": "SKROUTERD_27", "c35": "SKROUTERD_35"}
 
 
@@ -30,9 +35,11 @@ def available(options, folder, release_binary):
         if name == "direct":
             made[name] = Direct()
         elif name == "haproxy":
-            made[name] = Tunnel(base, certificates)
+            most = max(LEAST, options.flows + SPARE) if "flows" in options.rows else LEAST
+            made[name] = Tunnel(base, certificates, most)
         elif name == "skupper":
-            made[name] = Routers("this router x2", [release_binary(), "router", "--config"], None, base, certificates)
+            made[name] = Routers("this router x2", [release_binary(), "router", "--config"], None, base, certificates,
+                                 translates=True)
         elif os.environ.get(PEERS[name]):
             variable = PEERS[name]
             title = "%s x2" % version(os.environ[variable], libraries(variable))
@@ -96,32 +103,50 @@ class Certificates:
             raise BenchError("openssl %s: %s" % (words[0], done.stdout.strip()))
 
 
-class Direct:
+class Chain:
+    """What chains have in common."""
+
+    translates = False
+
+    def check_holds(self, _flows):
+        """Raises when the chain cannot have so many connections at once."""
+
+
+class Direct(Chain):
     """No proxy at all."""
 
     title = "direct, no proxy"
 
-    def start(self, _processes, servers, distance):
+    def start(self, _processes, servers, distance, _framings):
         return Ports(*map(distance, servers))
 
     def pids(self):
         return []
 
 
-class Tunnel:
+class Tunnel(Chain):
     """Two haproxies with a TLS connection per client connection, which know nothing of routing."""
 
     title = "haproxy x2, TLS tunnel"
 
-    def __init__(self, base, certificates):
+    def __init__(self, base, certificates, most):
         self.base = base
+        # It needs two descriptors for each, and does not start if it cannot have them.
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        room = most if limit == resource.RLIM_INFINITY else (limit - OTHERS) // 2
+        self.most = min(most, room)
         self.certificates = certificates
         self.started = []
 
     def pids(self):
         return self.started
 
-    def start(self, processes, servers, distance):
+    def check_holds(self, flows):
+        if flows > self.most - SPARE:
+            raise BenchError("the hard limit of open files (ulimit -Hn) lets haproxy have %d connections: raise it, or say "
+                             "--flows %d" % (self.most, self.most - SPARE))
+
+    def start(self, processes, servers, distance, _framings):
         ports = Ports(self.base, self.base + 1)
         middle = Ports(self.base + 2, self.base + 3)
         tls = "ca-file %s verify required" % self.certificates.authority
@@ -141,10 +166,9 @@ class Tunnel:
         path.write_text(text)
         return processes.start(name, ["haproxy", "-db", "-f", str(path)])
 
-    @staticmethod
-    def _config(bind, server, here, there):
+    def _config(self, bind, server, here, there):
         text = """global
-    maxconn 4000
+    maxconn %d
     ssl-default-bind-options ssl-min-ver TLSv1.3
     ssl-default-server-options ssl-min-ver TLSv1.3
 defaults
@@ -152,18 +176,19 @@ defaults
     timeout connect 5s
     timeout client 1h
     timeout server 1h
-"""
+""" % self.most
         for kind in Ports._fields:
             text += "listen %s\n    bind %s\n    server next 127.0.0.1:%d %s\n" % (
                 kind, bind % ("127.0.0.1:%d" % getattr(here, kind)), getattr(there, kind), server)
         return text
 
 
-class Routers:
+class Routers(Chain):
     """Two interior routers with one inter-router link; the first has the listeners and dials."""
 
-    def __init__(self, title, command, environment, base, certificates):
+    def __init__(self, title, command, environment, base, certificates, translates=False):
         self.title = title
+        self.translates = translates
         self.command = command
         self.environment = environment
         self.base = base
@@ -173,8 +198,10 @@ class Routers:
     def pids(self):
         return self.started
 
-    def start(self, processes, servers, distance):
+    def start(self, processes, servers, distance, framings):
+        """`framings`: those of the listeners and of the connectors, if they are not to find one themselves."""
         ports = Ports(self.base, self.base + 1)
+        near, far = ({"encapsulation": framing} for framing in framings) if framings else ({}, {})
         link = {"role": "inter-router", "host": "localhost", "port": str(self.base + 2), "sslProfile": "tls"}
         first = self._common("first", "client")
         second = self._common("second", "server")
@@ -182,9 +209,9 @@ class Routers:
                                         requireSsl=True, saslMechanisms="EXTERNAL")])
         for kind in Ports._fields:
             first.append(["tcpListener", {"name": kind, "address": kind, "host": "127.0.0.1",
-                                          "port": str(getattr(ports, kind))}])
+                                          "port": str(getattr(ports, kind)), **near}])
             second.append(["tcpConnector", {"name": kind, "address": kind, "host": "127.0.0.1",
-                                            "port": str(getattr(servers, kind))}])
+                                            "port": str(getattr(servers, kind)), **far}])
         # The one that listens goes first, else the other waits for its retry.
         self.started = [self._start(processes, "second", second)]
         wait_listening(self.base + 2, processes)

@@ -80,13 +80,23 @@ def measure(ports, servers, processes, pids, options):
     return row
 
 
-def throughput(ports, servers, folder, pids, amount, streams):
+def bridge(ports, servers, processes, pids, options):
+    """Throughput and cost of streams whose two ends use different framings, to the server and back."""
+    row = {}
+    for figure, streams, more in (("1", 1, ()), ("8", 8, ()), ("back_1", 1, ("-R",))):
+        row["bridge_gbits_" + figure], row["bridge_cpu_s_per_gib_" + figure] = throughput(
+            ports, servers, processes.folder, pids, options.bytes, streams, more)
+    return row
+
+
+def throughput(ports, servers, folder, pids, amount, streams, more=()):
     """Gbit/s at the receiver, and CPU seconds of all proxies together for each GiB (None without any)."""
     with Processes(folder) as server:
         server.start("iperf3", ["iperf3", "-s", "-1", "-B", "127.0.0.1", "-p", str(servers.iperf)])
         wait_listening(servers.iperf, server)
         before = cpu_seconds(pids)
-        text = client(["iperf3", "-c", "127.0.0.1", "-p", str(ports.iperf), "-n", amount, "-P", str(streams), "-J"],
+        text = client(["iperf3", "-c", "127.0.0.1", "-p", str(ports.iperf), "-n", amount, "-P", str(streams), "-J",
+                       *more],
                       limit=180)
         used = cpu_seconds(pids) - before
     try:

@@ -22,7 +22,7 @@ def flows(ports, servers, processes, pids, options):
     with Processes(processes.folder) as helpers:
         serve(helpers, servers)
         client = subprocess.Popen([sys.executable, "-B", str(FLOWS), "hold", str(ports.iperf), str(held)],
-                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         try:
             _expect(client, "ready")
             time.sleep(3)

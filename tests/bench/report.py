@@ -14,6 +14,12 @@ COLUMNS = [
     ("RSS idle MiB", "rss_idle_mib", "%.0f", None),
     ("RSS after MiB", "rss_after_mib", "%.0f", False),
     ("errors", "http_errors", "%.0f", None),
+    ("bridged, 1 stream Gbit/s", "bridge_gbits_1", "%.2f", True),
+    ("bridged, 8 streams Gbit/s", "bridge_gbits_8", "%.2f", True),
+    ("bridged, 1 stream back Gbit/s", "bridge_gbits_back_1", "%.2f", True),
+    ("bridged CPU s/GiB, 1", "bridge_cpu_s_per_gib_1", "%.2f", False),
+    ("bridged CPU s/GiB, 8", "bridge_cpu_s_per_gib_8", "%.2f", False),
+    ("bridged CPU s/GiB, back", "bridge_cpu_s_per_gib_back_1", "%.2f", False),
     ("RSS with flows MiB", "rss_flows_mib", "%.0f", False),
     ("KiB/flow", "kib_per_flow", "%.1f", False),
     ("RSS flows gone MiB", "rss_flows_after_mib", "%.0f", False),
@@ -40,8 +46,8 @@ def summarise(result):
     for chain in result["chains"].values():
         rounds = chain["rounds"]
         for name, pick in (("median", statistics.median), ("lowest", min), ("highest", max)):
-            chain[name] = {figure: _over([row[figure] for row in rounds], pick) for _, figure, _, _ in COLUMNS
-                           if rounds and figure in rounds[0]}
+            chain[name] = {figure: _over([row[figure] for row in rounds if figure in row], pick)
+                           for _, figure, _, _ in COLUMNS if any(figure in row for row in rounds)}
 
 
 def _over(values, pick):
