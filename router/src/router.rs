@@ -264,16 +264,12 @@ async fn edit(change: Change, live: &mut Live, shared: &Shared, log: &logging::L
     shared.tell(ControlMessage::Changed(Box::new(change.finished(outcome))));
 }
 
-/// Withdraws addresses and waits for flows to end.
+/// Withdraws addresses and waits for flows to end, those that only pass through this router too.
 async fn drain(shared: &Shared, applied: &Applied) {
     info!(target: "router", flows = shared.tasks.len(), "draining");
     applied.stop_accepting();
     shared.tell(ControlMessage::Drain);
-    shared.tasks.close();
-    if tokio::time::timeout(DRAIN, shared.tasks.wait())
-        .await
-        .is_err()
-    {
+    if tokio::time::timeout(DRAIN, shared.idle()).await.is_err() {
         warn!(target: "router", flows = shared.tasks.len(), "flows that did not end in time are broken off");
     }
 }

@@ -521,6 +521,79 @@ async fn a_router_that_is_told_to_end_lets_flows_end_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_router_that_is_told_to_end_lets_flows_through_it_end_first() {
+    let backend = Backend::new();
+    let mut plan = Plan::routers(3).chain();
+    // An edge of the middle one, with a flow that only edge and interior carry.
+    let mut far = mesh::edge("e");
+    let (uplinks, uplink) = listener("edges", Role::Edge);
+    plan.configs[1].put_listener(uplinks);
+    far.put_connector(connector("up", uplink, Role::Edge));
+    // Beside the service, one that tells when the way there and back is known.
+    let echo = Backend::new().echo();
+    let mut ports = Vec::new();
+    for config in [&mut plan.configs[0], &mut far] {
+        let (service, port) = tcp_listener("l", ADDRESS);
+        let (other, other_port) = tcp_listener("l2", "other:80");
+        config.put_tcp_listener(service);
+        config.put_tcp_listener(other);
+        ports.push((port, other_port));
+    }
+    plan.configs[2].put_tcp_connector(tcp_connector("c", ADDRESS, backend.port));
+    plan.configs[2].put_tcp_connector(tcp_connector("c2", "other:80", echo.port));
+    let mut mesh = plan.start().await;
+    let _far = TestRouter::start(far).await;
+    for (port, other) in ports {
+        works(other).await;
+        let (mut client, mut server) = tokio::join!(connect(port), backend.accept());
+        there_and_back_while_it_ends(&mut mesh, &mut client, &mut server).await;
+        mesh.routers[1].restart().await;
+        mesh.converged().await;
+    }
+
+    // Links on which nothing moves any more do not hold it up.
+    let told = Instant::now();
+    mesh.routers[1].signal(Signal::TERM);
+    let status = mesh.routers[1].ended(SOON).await.unwrap();
+    assert!(status.success(), "{status}");
+    let took = told.elapsed();
+    assert!(took < Duration::from_secs(6), "ended after {took:?}");
+}
+
+/// Octets both ways before and after the middle router is told to end; then the flow ends, and the router after it.
+async fn there_and_back_while_it_ends(
+    mesh: &mut Mesh,
+    client: &mut TcpStream,
+    server: &mut TcpStream,
+) {
+    let request = Pattern::new(1, 1_000_000);
+    let (received, sent) = tokio::join!(request.receive(server), request.send(client));
+    received.unwrap();
+    sent.unwrap();
+    mesh.routers[1].signal(Signal::TERM);
+    mesh.routers[1].until_log("draining").await;
+    let (more, answer) = (Pattern::new(2, 3_000_000), Pattern::new(3, 3_000_000));
+    let asking = async {
+        more.send(client).await.unwrap();
+        client.shutdown().await.unwrap();
+        answer.receive_all(client).await.unwrap();
+    };
+    let answering = async {
+        more.receive_all(server).await.unwrap();
+        answer.send(server).await.unwrap();
+        server.shutdown().await.unwrap();
+    };
+    within("the flow while the router drains", SOON, async {
+        tokio::join!(asking, answering)
+    })
+    .await;
+    let status = mesh.routers[1].ended(SOON).await.unwrap();
+    assert!(status.success(), "{status}");
+    let log = mesh.routers[1].log();
+    assert!(!log.contains("broken off"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_router_ends_flows_at_once_and_service_resumes() {
     let mut running = Running::new(Plan::routers(2).secured().chain()).await;
     let killed = Instant::now();

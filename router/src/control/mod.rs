@@ -30,7 +30,7 @@ use crate::{
     core::{
         configured::{ConfiguredAddresses, treatment_of},
         delivery::Delivery,
-        shared::{ConnectionId, ConnectorState, ControlMessage, Shared, Via},
+        shared::{Command, ConnectionId, ConnectorState, ControlMessage, Shared, Via},
     },
     logging::Recent,
     management::Change,
@@ -270,6 +270,14 @@ impl Control {
             ControlMessage::Drain => {
                 self.draining = true;
                 self.dirty = true;
+                if let Some(routing) = &mut self.routing {
+                    routing.leave(Instant::now());
+                }
+            }
+            ControlMessage::WhenIdle(watch) => {
+                for connection in self.connections.iter() {
+                    connection.command(Command::WhenIdle(watch.clone()));
+                }
             }
         }
     }

@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::Instant,
 };
@@ -17,7 +17,7 @@ use amqp::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use tokio::sync::watch;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use super::{
     access::Access,
@@ -131,6 +131,8 @@ pub enum Command {
     DetachProxy { address: Arc<str>, consumer: bool },
     /// Close the connection as soon as no message is under way on it.
     Retire,
+    /// Let go of this as soon as no message is under way on the connection.
+    WhenIdle(IdleWatch),
     /// Close the connection with this condition; none closes the socket without an AMQP close.
     Close(Option<Condition>),
 }
@@ -327,8 +329,24 @@ pub enum ControlMessage {
     Configured(Arc<model::router_config::RouterConfig>),
     /// The last configuration file was refused, with the reason; none: it was applied.
     ConfigurationRefused(Option<String>),
-    /// Withdraw all addresses and end.
+    /// Withdraw all addresses, and have others route around this router where they can.
     Drain,
+    /// For every connection, see [`Command::WhenIdle`].
+    WhenIdle(IdleWatch),
+}
+
+/// Held by each connection with messages under way; whoever gave it out is told when nobody holds it any more.
+#[derive(Clone, Debug)]
+pub struct IdleWatch {
+    _held: TaskTrackerToken,
+    busy: Arc<AtomicBool>,
+}
+
+impl IdleWatch {
+    /// Somebody who holds it was not idle at once.
+    pub fn note_busy(&self) {
+        self.busy.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Everything that drivers, flows and the control task of one router share.
@@ -481,6 +499,26 @@ impl Shared {
             next_flow: AtomicU64::new(1),
             flow_prefix: super::local::random_name(5),
             space,
+        }
+    }
+
+    /// Returns when no message is under way on any connection, and no flow of an adaptor either.
+    pub async fn idle(&self) {
+        self.tasks.close();
+        loop {
+            self.tasks.wait().await;
+            let connections = TaskTracker::new();
+            let busy = Arc::new(AtomicBool::new(false));
+            self.tell(ControlMessage::WhenIdle(IdleWatch {
+                _held: connections.token(),
+                busy: busy.clone(),
+            }));
+            connections.close();
+            connections.wait().await;
+            // While one of them was waited for, another one may have got something to do.
+            if !busy.load(Ordering::Relaxed) && self.tasks.is_empty() {
+                return;
+            }
         }
     }
 

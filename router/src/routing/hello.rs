@@ -21,6 +21,18 @@ pub(super) struct Link {
     pub(super) agreement: Agreement,
 }
 
+/// What a link costs in addition while its router is about to end: more than any other way that makes sense, and little
+/// enough that whole paths can be added up.
+const LEAVING_COST: u32 = 1 << 20;
+
+impl Link {
+    /// Cost that others are told, of a router that is about to end or not.
+    pub(super) fn stated_cost(&self, leaving: bool) -> u32 {
+        let more = if leaving { LEAVING_COST } else { 0 };
+        self.cost.saturating_add(more).min(i32::MAX as u32)
+    }
+}
+
 impl Routing {
     pub(super) fn expire_hellos(&mut self, now: Instant) {
         let max_age = self.config.hello_max_age;
@@ -107,7 +119,11 @@ impl Routing {
         }
         let restarted = self.identify(header, instance);
         self.refresh_routes();
-        let Some(cost) = self.links.get(&link).map(|link| link.cost) else {
+        let Some((cost, stated)) = self
+            .links
+            .get(&link)
+            .map(|link| (link.cost, link.stated_cost(self.leaving)))
+        else {
             return false;
         };
         let Some(node) = self.nodes.get_mut(header.id.as_str()) else {
@@ -140,7 +156,7 @@ impl Routing {
                 id: header.id.clone(),
             });
         }
-        if self.own.peers.insert(header.id.clone(), cost) != Some(cost) {
+        if self.own.peers.insert(header.id.clone(), stated) != Some(stated) {
             self.own_changed = true;
             self.routes_stale = true;
         }

@@ -74,6 +74,8 @@ pub struct Routing {
     /// Time of the last call that told it.
     now: Instant,
     links: BTreeMap<ControlLink, Link>,
+    /// See [`Self::leave`].
+    leaving: bool,
     nodes: Nodes,
     /// Own link state; its peers are exactly the nodes with a link.
     own: LinkState,
@@ -129,6 +131,7 @@ impl Routing {
             own_entry: view.own_trace_entry.clone(),
             now,
             links: BTreeMap::new(),
+            leaving: false,
             nodes: Nodes::new(),
             own: LinkState::default(),
             own_changed: false,
@@ -178,6 +181,22 @@ impl Routing {
                 self.send_hello_on(link);
             }
         }
+    }
+
+    /// This router is about to end: others are told that its links cost very much, so that new messages take another way
+    /// where there is one.
+    pub fn leave(&mut self, now: Instant) {
+        self.now = now;
+        self.leaving = true;
+        for (id, node) in self.nodes.iter() {
+            let link = node.link.and_then(|link| self.links.get(&link));
+            if let (Some(link), Some(stated)) = (link, self.own.peers.get_mut(id)) {
+                *stated = link.stated_cost(true);
+                self.own_changed = true;
+                self.routes_stale = true;
+            }
+        }
+        self.tell_early(now);
     }
 
     /// The connection is gone, and with it the neighbour: routes over it are replaced before the next output is taken.

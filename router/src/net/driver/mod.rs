@@ -52,7 +52,7 @@ use crate::core::{
     links::Links,
     shared::{
         CONNECTION_INBOX, Command, ConnectionFacts, ConnectionHandle, ConnectionId,
-        ConnectionMessage, ConnectionRole, ControlMessage, Shared,
+        ConnectionMessage, ConnectionRole, ControlMessage, IdleWatch, Shared,
     },
 };
 
@@ -191,6 +191,8 @@ pub(crate) struct Driver<S> {
     leaving: Option<Instant>,
     /// To be left when no message is under way.
     retiring: bool,
+    /// To be let go of when no message is under way.
+    idle_watch: Option<IdleWatch>,
     closing: bool,
     close_deadline: Option<Instant>,
     reminders: Reminders,
@@ -231,6 +233,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             crowd: Crowd::default(),
             leaving: None,
             retiring: false,
+            idle_watch: None,
             closing: false,
             close_deadline: None,
             reminders: Reminders::default(),
@@ -319,6 +322,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             Command::AttachProducer(address) => self.attach_proxy(address, false),
             Command::DetachProxy { address, consumer } => self.detach_proxy(&address, consumer),
             Command::Retire => self.retiring = true,
+            Command::WhenIdle(watch) => {
+                if !self.is_idle() {
+                    watch.note_busy();
+                    self.idle_watch = Some(watch);
+                }
+            }
             Command::Close(Some(condition)) => self.close(Some(condition)),
             Command::Close(None) => {
                 self.closing = true;
@@ -336,6 +345,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Closes if this connection is to be left and nothing is in the way any more. True if it was closed now.
     fn close_when_sent(&mut self) -> bool {
+        if self.idle_watch.is_some() && self.is_idle() {
+            self.idle_watch = None;
+        }
         if self.retiring && self.leaving.is_none() && self.is_idle() {
             self.leave();
         }

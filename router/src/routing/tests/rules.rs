@@ -1,5 +1,6 @@
 //! The rules of the protocol one by one: a single router, and messages as its peers would send them.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -291,6 +292,38 @@ fn routers_heard_of_are_seen_until_they_are_silent_for_three_seconds() {
     }
     assert!(bodies(&bench.tick()).contains(&hello(100, &[])));
     assert!(bench.view().routers.is_empty(), "it never listed us");
+}
+
+#[test]
+fn a_router_that_is_about_to_end_tells_at_once_that_its_links_are_dear() {
+    let dear = 1 << 20;
+    let mut bench = Bench::new();
+    bench.neighbour(FIRST, 1, "b", &[]);
+    bench.neighbour(SECOND, 3, "c", &[]);
+    bench.tick();
+    bench.routing.leave(bench.now);
+    let flooded: Vec<_> = bench
+        .drain()
+        .into_iter()
+        .filter(|(_, to, ..)| to == FLOOD)
+        .map(|(link, _, _, body)| (link, body))
+        .collect();
+    let costs = |body: &Body| match body {
+        Body::Lsu(update) => update.peers.clone(),
+        other => panic!("{other:?}"),
+    };
+    let stated = BTreeMap::from([(id("b"), dear + 1), (id("c"), dear + 3)]);
+    let told: Vec<_> = flooded
+        .iter()
+        .map(|(link, body)| (*link, costs(body)))
+        .collect();
+    assert_eq!(told, [(FIRST, stated.clone()), (SECOND, stated)]);
+    // It stays so with the next HELLO, and for neighbours that come now.
+    let before = bench.view().routers["b"].cost;
+    bench.hello(FIRST, "b");
+    assert_eq!(bench.view().routers["b"].cost, before);
+    bench.neighbour(THIRD, u32::MAX, "d", &[]);
+    assert_eq!(bench.view().routers["d"].cost, i32::MAX as u32);
 }
 
 #[test]
