@@ -26,6 +26,7 @@ mod router;
 mod site;
 mod ssl_profile;
 mod tcp;
+mod uid;
 mod value;
 mod write;
 
@@ -44,6 +45,7 @@ pub use self::{
     site::SiteEntity,
     ssl_profile::SslProfile,
     tcp::{TcpConnector, TcpListener},
+    uid::{UidFormat, UidPart},
     value::{
         AddressFamily, AmqpScheme, Distribution, Encapsulation, EntityKind, LogLevel, Mode, Role,
         Sensitive, StripAnnotations,

@@ -115,6 +115,11 @@ fn check_certificates(config: &RouterConfig, profiles: &TlsProfiles) -> Result<(
     let failed = |kind: &str, name: &str, error: &dyn std::fmt::Display| {
         RouterError::Start(format!("{kind} \"{name}\": {error}"))
     };
+    for profile in config.ssl_profiles.keys() {
+        profiles
+            .check_names(profile)
+            .map_err(|error| failed("sslProfile", profile, &error))?;
+    }
     for listener in config.listeners.values() {
         if let Some(profile) = &listener.ssl_profile {
             profiles
@@ -225,10 +230,10 @@ async fn reload(
     for refreshed in profiles.refresh() {
         match refreshed.outcome {
             Ok(()) => {
-                info!(target: "router::config", profile = %refreshed.profile, "certificates replaced");
+                info!(target: "router::config", profile = %refreshed.profile, "files replaced");
             }
             Err(error) => {
-                warn!(target: "router::config", profile = %refreshed.profile, %error, "changed certificates not used");
+                warn!(target: "router::config", profile = %refreshed.profile, %error, "changed files not used");
             }
         }
     }

@@ -239,7 +239,7 @@ async fn certificates_are_replaced_under_a_running_link() {
     for router in &running.mesh.routers {
         eventually("the router takes the new certificates", async || {
             let log = router.log();
-            if log.contains("certificates replaced") {
+            if log.contains("files replaced") {
                 Ok(())
             } else {
                 Err("not logged".to_owned())

@@ -522,7 +522,7 @@ async fn certificates_of_services_are_replaced_live() {
         "service-of-r0",
         profile.cert_file.as_ref().unwrap().parent().unwrap(),
     );
-    router.until_log("certificates replaced").await;
+    router.until_log("files replaced").await;
     let folder = new.issue("peer");
     let welcome = Options {
         authority: Some(folder.join("ca.crt")),
@@ -735,4 +735,87 @@ async fn tls_at_both_ends_with_routers_of_two_generations_and_one_of_ours_betwee
     let [old, new] = [Some(Family::V27), Some(Family::V35)];
     at_both_ends(&[old, None, new]).await;
     at_both_ends(&[new, None, old]).await;
+}
+
+/// How `r1` calls `r0`, which dials it, with a format of user ids and a file of names.
+async fn user(family: Option<Family>, format: &str, names: &Path) -> String {
+    let mut plan = Plan::routers(2).secured().chain();
+    let profile = plan.configs[1].ssl_profiles.get_mut(mesh::PROFILE).unwrap();
+    profile.uid_format = Some(format.parse().unwrap());
+    profile.uid_name_mapping_file = Some(names.to_owned());
+    let mesh = plan.start_as(&[None, family]).await;
+    user_at(&mesh).await
+}
+
+async fn user_at(mesh: &Mesh) -> String {
+    eventually("a connection with a user", async || {
+        let rows = mesh.routers[1].rows("connection").await?;
+        let from = |row: &&_| {
+            rows::text(row, "container") == "r0" && rows::text(row, "role") == "inter-router"
+        };
+        match rows.iter().find(from) {
+            Some(row) => Ok(rows::text(row, "user").to_owned()),
+            None => Err(format!("{rows:?}")),
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_are_named_by_parts_of_their_certificates() {
+    let folder = e2e::scratch();
+    let names = folder.path().join("names.json");
+    std::fs::write(&names, r#"{"r0": "the first router"}"#).unwrap();
+    // The subject has nothing but a common name.
+    assert_eq!(user(None, "n", &names).await, "the first router");
+    let both = user(None, "on2", &names).await;
+    let digest = both.strip_prefix("r0;").unwrap();
+    assert!(
+        digest.len() == 64 && digest.bytes().all(|octet| octet.is_ascii_hexdigit()),
+        "{both}"
+    );
+    // Without such parts it is the whole subject, as ever.
+    assert_eq!(user(None, "c", &names).await, "CN=r0");
+
+    // Names are followed while the router runs; connections have those of their beginning.
+    let mut plan = Plan::routers(2).secured().chain();
+    let profile = plan.configs[1].ssl_profiles.get_mut(mesh::PROFILE).unwrap();
+    profile.uid_format = Some("n".parse().unwrap());
+    profile.uid_name_mapping_file = Some(names.clone());
+    let mut mesh = plan.start().await;
+    let new = folder.path().join("new.json");
+    std::fs::write(&new, r#"{"r0": "another name"}"#).unwrap();
+    std::fs::rename(&new, &names).unwrap();
+    mesh.routers[1].until_log("files replaced").await;
+    assert_eq!(user_at(&mesh).await, "the first router");
+    mesh.routers[0].restart().await;
+    eventually("the new name", async || match user_at(&mesh).await {
+        name if name == "another name" => Ok(()),
+        name => Err(name),
+    })
+    .await;
+    // A file that is none names nobody anew.
+    std::fs::write(&names, "[]").unwrap();
+    mesh.routers[1].until_log("changed files not used").await;
+    mesh.routers[0].restart().await;
+    mesh.converged().await;
+    assert_eq!(user_at(&mesh).await, "another name");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c_routers_name_users_alike() {
+    let folder = e2e::scratch();
+    let names = folder.path().join("names.json");
+    std::fs::write(&names, r#"{"r0": "the first router"}"#).unwrap();
+    for family in Family::ALL {
+        if family.available() {
+            for (format, length) in [("no1", 40), ("2n", 64), ("5", 128)] {
+                let user = user(Some(family), format, &names).await;
+                let mut parts = user.split(';');
+                assert!(parts.any(|part| part.len() == length), "{family:?}: {user}");
+                assert_eq!(user.contains("r0"), format != "5", "{family:?}: {user}");
+            }
+            assert_eq!(user(Some(family), "n", &names).await, "the first router");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{ConfigError, Sensitive, attributes::Attributes};
+use super::{ConfigError, Sensitive, UidFormat, attributes::Attributes};
 
 /// Entity `sslProfile`: certificate files of TLS connections
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +24,10 @@ pub struct SslProfile {
     pub ciphers: Option<String>,
     /// Versions such as `TLSv1.2`; empty: all that are safe
     pub protocols: Vec<String>,
+    /// How the user id of a peer is made of its certificate; `None`: the whole subject
+    pub uid_format: Option<UidFormat>,
+    /// JSON object of user ids and the names to show for them
+    pub uid_name_mapping_file: Option<PathBuf>,
     /// Number of this set of certificates in a rotation
     pub ordinal: Option<u64>,
     /// Connections with older sets are closed
@@ -41,6 +45,8 @@ impl SslProfile {
             password: None,
             ciphers: None,
             protocols: Vec::new(),
+            uid_format: None,
+            uid_name_mapping_file: None,
             ordinal: None,
             oldest_valid_ordinal: None,
         }
@@ -70,6 +76,7 @@ impl SslProfile {
             ("certFile", &mut self.cert_file),
             ("privateKeyFile", &mut self.private_key_file),
             ("caCertFile", &mut self.ca_cert_file),
+            ("uidNameMappingFile", &mut self.uid_name_mapping_file),
         ] {
             let Some(path) = path else { continue };
             // Paths come from JSON or from our own layout; one that is no text holds no variable.
@@ -87,6 +94,16 @@ impl SslProfile {
 
     /// From the attributes of the file
     pub(super) fn read(attributes: &mut Attributes<'_>) -> Result<Self, ConfigError> {
+        let uid_format = match attributes.filled("uidFormat")? {
+            None => None,
+            Some(text) => Some(
+                text.parse()
+                    .map_err(|reason| attributes.invalid("uidFormat", reason))?,
+            ),
+        };
+        if uid_format.is_none() {
+            attributes.without_effect(&["uidNameMappingFile"]);
+        }
         let profile = Self {
             name: attributes.required("name")?,
             cert_file: attributes.filled("certFile")?.map(Into::into),
@@ -95,10 +112,11 @@ impl SslProfile {
             password: attributes.filled("password")?.map(Sensitive::new),
             ciphers: attributes.filled("ciphers")?,
             protocols: attributes.words("protocols")?,
+            uid_format,
+            uid_name_mapping_file: attributes.filled("uidNameMappingFile")?.map(Into::into),
             ordinal: attributes.number("ordinal", 0, u64::MAX)?,
             oldest_valid_ordinal: attributes.number("oldestValidOrdinal", 0, u64::MAX)?,
         };
-        attributes.without_effect(&["uidFormat", "uidNameMappingFile"]);
         Ok(profile)
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json, ser::PrettyFormatter};
 use super::{
     AddressEntity, AddressFamily, AddressMatch, AmqpUrl, Connector, Distribution, Listener,
     LogEntity, ProxyProfile, RouterConfig, RouterEntity, Sensitive, SiteEntity, SslProfile,
-    TcpConnector, TcpListener,
+    TcpConnector, TcpListener, UidFormat,
 };
 
 /// Indented as Skupper writes it; no final newline
@@ -182,6 +182,11 @@ pub(super) fn ssl_profile(entity: &SslProfile) -> Value {
         .some("password", entity.password.as_ref().map(Sensitive::expose))
         .some("ciphers", entity.ciphers.as_deref())
         .words("protocols", &entity.protocols)
+        .some(
+            "uidFormat",
+            entity.uid_format.as_ref().map(UidFormat::to_string),
+        )
+        .path("uidNameMappingFile", entity.uid_name_mapping_file.as_ref())
         .some("ordinal", entity.ordinal)
         .some("oldestValidOrdinal", entity.oldest_valid_ordinal)
         .0

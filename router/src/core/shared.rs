@@ -183,7 +183,7 @@ pub struct ConnectionFacts {
     pub on_this_host: bool,
     /// SASL mechanism.
     pub sasl: String,
-    /// Identity that SASL established.
+    /// Identity that SASL established. Before: what to call the holder of the peer's certificate, if the profile says so.
     pub user: Option<String>,
     /// TLS protocol and cipher suite.
     pub tls: Option<(String, String)>,

@@ -64,7 +64,7 @@ pub(super) const CONNECTOR_ATTRIBUTES: &[&str; 20] = &[
 ];
 
 /// Passwords are not among them.
-pub(super) const SSL_PROFILE_ATTRIBUTES: &[&str; 10] = &[
+pub(super) const SSL_PROFILE_ATTRIBUTES: &[&str; 12] = &[
     "name",
     "identity",
     "type",
@@ -73,6 +73,8 @@ pub(super) const SSL_PROFILE_ATTRIBUTES: &[&str; 10] = &[
     "caCertFile",
     "ciphers",
     "protocols",
+    "uidFormat",
+    "uidNameMappingFile",
     "ordinal",
     "oldestValidOrdinal",
 ];
@@ -251,6 +253,13 @@ pub(super) fn ssl_profiles(source: &dyn Source) -> Vec<Row> {
                 optional(profile.ca_cert_file.as_ref().map(|path| path.display())),
                 optional(profile.ciphers.as_ref()),
                 words(&profile.protocols),
+                optional(profile.uid_format.as_ref()),
+                optional(
+                    profile
+                        .uid_name_mapping_file
+                        .as_ref()
+                        .map(|path| path.display()),
+                ),
                 profile.ordinal.into_value(),
                 profile.oldest_valid_ordinal.into_value(),
             ],

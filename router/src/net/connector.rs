@@ -231,6 +231,8 @@ impl Connector {
             debug!(target: "router::server", connector = %self.config.name, protocol = facts.protocol,
                 cipher = facts.cipher, resumed = facts.resumed, "TLS established");
         }
+        let user =
+            profile.and_then(|profile| self.profiles.user(profile, stream.peer_certificates()?));
         let options = Options {
             role,
             outgoing: true,
@@ -244,6 +246,7 @@ impl Connector {
             facts: ConnectionFacts {
                 host: server.address.to_string(),
                 name: self.config.name.clone(),
+                user,
                 tls: facts.map(|facts| (facts.protocol.to_owned(), facts.cipher.to_owned())),
                 ..ConnectionFacts::default()
             },

@@ -312,6 +312,11 @@ impl Serve {
     async fn drive(mut self, stream: Stream, peer: String, issue: Option<Issue>) {
         let role = role_of(self.config.role);
         let facts = stream.tls_facts();
+        let user = self
+            .config
+            .ssl_profile
+            .as_deref()
+            .and_then(|profile| self.profiles.user(profile, stream.peer_certificates()?));
         let external = facts.as_ref().and_then(|facts| facts.peer.clone());
         let mechanisms: Vec<Symbol> = if self.config.sasl_mechanisms.is_empty() {
             vec![Symbol::from_static("ANONYMOUS")]
@@ -341,6 +346,7 @@ impl Serve {
             facts: ConnectionFacts {
                 host: peer.clone(),
                 name: self.config.name.clone(),
+                user,
                 on_this_host: is_on_this_host(&peer),
                 tls: facts.map(|facts| (facts.protocol.to_owned(), facts.cipher.to_owned())),
                 ..ConnectionFacts::default()

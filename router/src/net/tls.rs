@@ -8,6 +8,7 @@ mod build;
 mod cipher;
 mod credentials;
 mod identity;
+mod names;
 mod profiles;
 mod read_ahead;
 mod stream;

@@ -327,3 +327,22 @@ fn proxies_that_are_not_whole() {
         assert_eq!(refusal(entity), expected);
     }
 }
+
+#[test]
+fn formats_of_user_ids_and_lists_of_servers() {
+    assert_eq!(
+        refusal(r#"["sslProfile", {"name": "p", "uidFormat": "ox"}]"#),
+        "sslProfile \"p\" has an invalid uidFormat: 'x' is not one of the letters c, s, l, o, u, n, 1, 2, 5"
+    );
+    let listener = |urls: &str| {
+        refusal(&format!(
+            r#"["listener", {{"name": "l", "port": 1, "failoverUrls": "{urls}"}}]"#
+        ))
+    };
+    assert_eq!(
+        listener("http://h:1"),
+        "listener \"l\" has an invalid failoverUrls: the scheme of \"http://h:1\" is not one of amqp, amqps"
+    );
+    assert!(listener("h:1, :2").contains("the host is missing"));
+    assert!(listener(&"h:1,".repeat(40)).contains("more than 32 servers"));
+}

@@ -114,9 +114,13 @@ prop_compose! {
         name in text(), pair in option::of((text(), text())), ca in option::of(text()), password in option::of(text()),
         ciphers in option::of(text()), protocols in collection::vec(word(), 0..3),
         ordinals in (option::of(any::<u64>()), option::of(any::<u64>())),
+        uid in option::of(("[csloun]{1,6}[125]?", option::of(text()))),
     ) -> SslProfile {
         let (cert_file, private_key_file) = pair.unzip();
+        let (uid_format, names) = uid.unzip();
         SslProfile {
+            uid_format: uid_format.map(|format| format.parse().unwrap()),
+            uid_name_mapping_file: names.flatten().map(PathBuf::from),
             name, cert_file: cert_file.map(PathBuf::from), private_key_file: private_key_file.map(PathBuf::from),
             ca_cert_file: ca.map(PathBuf::from), password: password.map(Sensitive::new), ciphers, protocols,
             ordinal: ordinals.0, oldest_valid_ordinal: ordinals.1,

@@ -484,7 +484,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             .sasl_mechanism()
             .map(|mechanism| mechanism.as_str().to_owned())
             .unwrap_or_default();
-        management.user = self.engine.authenticated_as().map(str::to_owned);
+        let proven = management
+            .user
+            .take()
+            .filter(|_| management.sasl == "EXTERNAL");
+        management.user = proven.or_else(|| self.engine.authenticated_as().map(str::to_owned));
         let group = self.options.group.as_ref();
         management.group = group
             .map(|group| group.correlator.to_string())

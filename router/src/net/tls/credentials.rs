@@ -36,7 +36,8 @@ pub(super) struct Credentials {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Marks(Vec<Option<Mark>>);
 
-type Mark = (u64, u64, u64, i64, i64, i64, i64);
+/// See [`Marks`], of one file.
+pub(super) type Mark = (u64, u64, u64, i64, i64, i64, i64);
 
 impl CredentialFiles {
     /// Each path, once.
@@ -53,23 +54,22 @@ impl CredentialFiles {
 
     /// Marks as the files are now. Symbolic links are followed.
     pub(super) fn marks(&self) -> Marks {
-        Marks(
-            self.paths()
-                .map(|path| {
-                    let facts = fs::metadata(path).ok()?;
-                    Some((
-                        facts.dev(),
-                        facts.ino(),
-                        facts.size(),
-                        facts.mtime(),
-                        facts.mtime_nsec(),
-                        facts.ctime(),
-                        facts.ctime_nsec(),
-                    ))
-                })
-                .collect(),
-        )
+        Marks(self.paths().map(mark).collect())
     }
+}
+
+/// Mark of one file as it is now; none if there is none.
+pub(super) fn mark(path: &Path) -> Option<Mark> {
+    let facts = fs::metadata(path).ok()?;
+    Some((
+        facts.dev(),
+        facts.ino(),
+        facts.size(),
+        facts.mtime(),
+        facts.mtime_nsec(),
+        facts.ctime(),
+        facts.ctime_nsec(),
+    ))
 }
 
 impl Credentials {
@@ -124,7 +124,7 @@ impl Credentials {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     fs::read(path).map_err(|source| TlsError::Read {
         path: path.to_owned(),
         source,

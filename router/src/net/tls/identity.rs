@@ -1,9 +1,11 @@
-//! The user that a client certificate stands for: its subject as text in the form of RFC 2253.
+//! The user that a client certificate stands for: its subject as text in the form of RFC 2253, or parts of it.
 
 use std::fmt::Write as _;
 
+use aws_lc_rs::digest;
+use model::router_config::{UidFormat, UidPart};
 use rustls::pki_types::CertificateDer;
-use x509_parser::{asn1_rs::Any, x509::AttributeTypeAndValue};
+use x509_parser::{asn1_rs::Any, prelude::X509Certificate, x509::AttributeTypeAndValue};
 
 /// Object identifiers and the short names that OpenSSL writes for them.
 const SHORT_NAMES: &[(&str, &str)] = &[
@@ -45,6 +47,47 @@ pub fn peer_identity(chain: &[CertificateDer<'_>]) -> String {
         .collect();
     parts.reverse();
     parts.join(",")
+}
+
+/// User id made of parts of the first certificate of a verified chain, with `;` between them, as C routers make it:
+/// what the subject has several of counts once, what it lacks is left out, fingerprints are small hexadecimal digits.
+///
+/// None if nothing is left.
+pub(super) fn user_id(chain: &[CertificateDer<'_>], format: &UidFormat) -> Option<String> {
+    let leaf = chain.first()?;
+    let (_, certificate) = x509_parser::parse_x509_certificate(leaf).ok()?;
+    let parts: Vec<String> = format
+        .parts()
+        .iter()
+        .filter_map(|part| match part {
+            UidPart::Country => subject(&certificate, "2.5.4.6"),
+            UidPart::State => subject(&certificate, "2.5.4.8"),
+            UidPart::Locality => subject(&certificate, "2.5.4.7"),
+            UidPart::Organization => subject(&certificate, "2.5.4.10"),
+            UidPart::Unit => subject(&certificate, "2.5.4.11"),
+            UidPart::CommonName => subject(&certificate, "2.5.4.3"),
+            UidPart::Sha1 => Some(fingerprint(&digest::SHA1_FOR_LEGACY_USE_ONLY, leaf)),
+            UidPart::Sha256 => Some(fingerprint(&digest::SHA256, leaf)),
+            UidPart::Sha512 => Some(fingerprint(&digest::SHA512, leaf)),
+        })
+        .filter(|part| !part.is_empty())
+        .collect();
+    (!parts.is_empty()).then(|| parts.join(";"))
+}
+
+/// First attribute of a type, as text without escapes.
+fn subject(certificate: &X509Certificate<'_>, oid: &str) -> Option<String> {
+    let mut attributes = certificate.subject().iter_attributes();
+    let found = attributes.find(|attribute| attribute.attr_type().to_id_string() == oid)?;
+    text(found.attr_value())
+}
+
+fn fingerprint(algorithm: &'static digest::Algorithm, certificate: &[u8]) -> String {
+    let mut written = String::with_capacity(2 * algorithm.output_len());
+    for octet in digest::digest(algorithm, certificate).as_ref() {
+        let _ = write!(written, "{octet:02x}");
+    }
+    written
 }
 
 fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
@@ -113,7 +156,63 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+
     use super::*;
+
+    fn chain(subject: &[(DnType, &str)]) -> Vec<CertificateDer<'static>> {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        for (kind, value) in subject {
+            params.distinguished_name.push(kind.clone(), *value);
+        }
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        vec![certificate.der().clone()]
+    }
+
+    #[test]
+    fn user_ids_are_made_of_the_parts_asked_for_in_that_order() {
+        let chain = chain(&[
+            (DnType::CountryName, "SE"),
+            (DnType::LocalityName, "Malmö"),
+            (DnType::OrganizationName, "Example, Inc"),
+            (DnType::OrganizationalUnitName, "web"),
+            (DnType::CommonName, "jane"),
+        ]);
+        let id = |format: &str| user_id(&chain, &format.parse().unwrap());
+        assert_eq!(id("n").as_deref(), Some("jane"));
+        assert_eq!(id("uno").as_deref(), Some("web;jane;Example, Inc"));
+        // There is no state.
+        assert_eq!(id("csl").as_deref(), Some("SE;Malmö"));
+        assert_eq!(id("s"), None);
+        let digest = fingerprint(&digest::SHA256, &chain[0]);
+        assert_eq!(id("n2"), Some(format!("jane;{digest}")));
+        assert_eq!(id("s2n"), Some(format!("{digest};jane")));
+        assert_eq!(id("1").map(|id| id.len()), Some(40));
+        assert_eq!(id("5").map(|id| id.len()), Some(128));
+        assert_eq!(user_id(&[], &"n".parse().unwrap()), None);
+        assert_eq!(
+            user_id(&[b"x".to_vec().into()], &"n".parse().unwrap()),
+            None
+        );
+    }
+
+    #[test]
+    fn fingerprints_are_digests_in_small_letters() {
+        // FIPS 180-4, examples of one block.
+        let sha1 = fingerprint(&digest::SHA1_FOR_LEGACY_USE_ONLY, b"abc");
+        assert_eq!(sha1, "a9993e364706816aba3e25717850c26c9cd0d89d");
+        let sha256 = fingerprint(&digest::SHA256, b"abc");
+        assert!(
+            sha256.starts_with("ba7816bf8f01cfea414140de5dae2223"),
+            "{sha256}"
+        );
+        let sha512 = fingerprint(&digest::SHA512, b"abc");
+        assert!(
+            sha512.starts_with("ddaf35a193617abacc417349ae204131"),
+            "{sha512}"
+        );
+    }
 
     #[test]
     fn special_characters_are_escaped_where_they_stand() {

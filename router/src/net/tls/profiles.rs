@@ -8,7 +8,7 @@ use std::{
 };
 
 use model::router_config::SslProfile;
-use rustls::{ClientConfig, ServerConfig, crypto::aws_lc_rs};
+use rustls::{ClientConfig, ServerConfig, crypto::aws_lc_rs, pki_types::CertificateDer};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +16,8 @@ use super::{
     TlsError,
     build::{ServerUse, build_client, build_server},
     credentials::{CredentialFiles, Credentials, Marks},
+    identity::user_id,
+    names::Names,
 };
 
 /// The `sslProfile` entities of a router.
@@ -55,6 +57,8 @@ pub struct Refreshed {
 struct Profile {
     settings: Arc<SslProfile>,
     loaded: Option<Loaded>,
+    /// Names of users, if the profile has a file of them.
+    names: Option<Names>,
     /// Marks of files that could not be used, so that each state is reported once.
     refused: Option<Marks>,
 }
@@ -142,6 +146,7 @@ impl TlsProfiles {
                 let profile = Profile {
                     settings: Arc::new(settings.clone()),
                     loaded: None,
+                    names: settings.uid_name_mapping_file.as_deref().map(Names::new),
                     refused: None,
                 };
                 current.insert(name.clone(), profile);
@@ -225,13 +230,37 @@ impl TlsProfiles {
         Ok(config)
     }
 
+    /// Name of the user whom a verified chain stands for, if the profile makes one of its parts (`uidFormat`).
+    pub fn user(&self, profile: &str, chain: &[CertificateDer<'_>]) -> Option<String> {
+        let (settings, _) = self.find(profile).ok()?;
+        let id = user_id(chain, settings.uid_format.as_ref()?)?;
+        let profiles = self.lock();
+        let names = profiles.get(profile)?.names.as_ref();
+        Some(match names.and_then(|names| names.of(&id)) {
+            Some(name) => name.to_owned(),
+            None => id,
+        })
+    }
+
+    /// Reads the names of a profile's users, if it has a file of them.
+    ///
+    /// # Errors
+    /// The file is unusable.
+    pub fn check_names(&self, profile: &str) -> Result<(), TlsError> {
+        let (settings, _) = self.find(profile)?;
+        match &settings.uid_name_mapping_file {
+            Some(path) => Names::read(path).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// Looks whether files of profiles in use have changed and takes the new ones for future connections.
     ///
     /// Files that cannot be used (half written, key and certificate not belonging together yet, unreadable) leave the
     /// old ones in force; each such state is reported once. Unchanged profiles are not in the result.
     pub fn refresh(&self) -> Vec<Refreshed> {
         let in_use = self.in_use();
-        let mut report = Vec::new();
+        let mut report = self.refresh_names();
         for InUse {
             name,
             settings,
@@ -271,13 +300,27 @@ impl TlsProfiles {
         report
     }
 
+    fn refresh_names(&self) -> Vec<Refreshed> {
+        let mut profiles = self.lock();
+        let refreshed = profiles.iter_mut().filter_map(|(name, profile)| {
+            let outcome = profile.names.as_mut()?.refresh()?;
+            Some(Refreshed {
+                profile: name.clone(),
+                outcome,
+            })
+        });
+        refreshed.collect()
+    }
+
     /// Directories of all files that profiles name, to be watched for changes.
     pub fn directories(&self) -> BTreeSet<PathBuf> {
         let profiles = self.lock();
         let mut directories = BTreeSet::new();
         for profile in profiles.values() {
             let files = files(&profile.settings);
-            directories.extend(files.paths().filter_map(Path::parent).map(|parent| {
+            let names = profile.settings.uid_name_mapping_file.as_deref();
+            let paths = files.paths().chain(names);
+            directories.extend(paths.filter_map(Path::parent).map(|parent| {
                 match parent.as_os_str().is_empty() {
                     true => PathBuf::from("."),
                     false => parent.to_owned(),
