@@ -1,7 +1,7 @@
 //! Neighbours of this implementation know the same network.
 //!
 //! HELLO carries a digest of what its sender knows. Neighbours that were out of reach of each other until now, and those
-//! whose digests differ for longer than news is on its way, tell each other all link states they hold. What is news to
+//! whose digests differ for longer than news is on its way, tell each other all link states and addresses they hold. What is news to
 //! the receiver it passes on like any changed link state; what it knows already ends there. So two networks that meet
 //! become one, a router that starts learns everything from its neighbour, and what was lost is made good for, without a
 //! word between routers that agree.
@@ -115,13 +115,14 @@ impl Routing {
         }
     }
 
-    /// All link states but the neighbour's, in the names of their routers.
+    /// All link states but the neighbour's, with addresses, in the names of their routers.
     fn tell_everything(&mut self, link: ControlLink, neighbour: &RouterId) {
         if self.own.seq > 0 {
-            let body = self.own_link_state();
+            let body = self.own_introduction();
             let message = self.encode(message::FLOOD_ADDRESS, &body);
             self.output.push_back(Output::Send { link, message });
         }
+        let with_addresses = !self.has_foreign();
         for (id, node) in self.nodes.iter() {
             // What is out of reach may be dead: told on and on, it would never be forgotten.
             if !node.reachable || node.link_state.seq == 0 || id == neighbour {
@@ -130,10 +131,15 @@ impl Routing {
             let Some(instance) = node.instance else {
                 continue;
             };
+            let complete = node.mobile_seq > 0 && node.mobile_seq >= node.advertised_mobile;
+            let addresses = (complete && with_addresses)
+                .then(|| self.remote.told(id, &node.addresses))
+                .flatten();
             let body = Body::Lsu(LinkStateUpdate {
                 instance: Some(instance),
                 ls_seq: node.link_state.seq,
-                mobile_seq: Some(node.advertised_mobile),
+                mobile_seq: Some(node.advertised_mobile.max(node.mobile_seq)),
+                addresses,
                 peers: node.link_state.peers.clone(),
             });
             let mark = (!node.foreign).then_some(message::UNTOLD);

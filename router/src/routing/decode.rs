@@ -6,7 +6,7 @@ use amqp::Value;
 use bytes::Bytes;
 
 use super::message::{
-    AMQP_VALUE, APPLICATION_PROPERTIES, Body, Change, DIGEST, Descriptor, Header, Hello,
+    ADDRESSES, AMQP_VALUE, APPLICATION_PROPERTIES, Body, Change, DIGEST, Descriptor, Header, Hello,
     LinkStateUpdate, MessageError, OWN_MARK, PROPERTIES, RouterAdvertisement, UNTOLD,
 };
 use super::{RouterId, Treatment};
@@ -186,6 +186,9 @@ impl<'a> Fields<'a> {
         let Some(peers) = peers.collect() else {
             return self.bad("peers");
         };
+        let addresses = self
+            .list(ADDRESSES)?
+            .map(|list| self.descriptors(list, ADDRESSES));
         self.with(Body::Lsu(LinkStateUpdate {
             instance: self.map.get("instance").and_then(Value::as_i64),
             ls_seq: state.integer("ls_seq")?,
@@ -194,6 +197,7 @@ impl<'a> Fields<'a> {
                 .get("mobile_seq")
                 .and_then(Value::as_i64)
                 .filter(|seq| *seq >= 0),
+            addresses: addresses.transpose()?,
             peers,
         }))
     }

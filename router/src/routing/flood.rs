@@ -6,12 +6,17 @@
 //!
 //! Messages that one change causes, HELLO and the periodic RA left out, in a network of this implementation with L links
 //! and N routers: a link that is lost or comes up changes two link states, 2 (2 L - N + 1); changed addresses of a router
-//! are a MAU over its tree and an RA, (N - 1) + (2 L - N + 1).
+//! are a MAU over its tree and an RA, (N - 1) + (2 L - N + 1). A restart of a router with d links is their loss, each told
+//! by one end, their return, told by both, and an RA, besides what one neighbour tells it: (2 d + 2) (2 L - N + 1) + N.
 
 use std::time::Instant;
 
+use super::hello::Link;
 use super::message::{self, Body, Header, RouterAdvertisement, Run};
 use super::{Annotations, ControlLink, FLOOD_MEMORY, Output, Routing, is_due};
+
+/// Number of the first link state of a run.
+pub(super) const FIRST: i64 = 1;
 
 impl Routing {
     /// Whether advertisements go out fast: C routers know of a change only from those who advertise it, and may just have
@@ -56,7 +61,11 @@ impl Routing {
 
     /// Tells everyone the own link state, which has changed. C routers take it unasked.
     pub(super) fn tell_link_state(&mut self, now: Instant) {
-        let body = self.own_link_state();
+        let body = if self.own.seq == FIRST {
+            self.own_introduction()
+        } else {
+            self.own_link_state()
+        };
         self.send_to_all(&body);
         if self.has_foreign() {
             self.send_ra(now);
@@ -96,32 +105,51 @@ impl Routing {
             _ => {}
         }
         self.floods.insert(key, (ra.clone(), self.now));
-        self.pass_on(from, header, Some(run), annotations, rest);
+        let targets = self.unaware(from, header, Some(run), annotations);
+        let outputs = self.passed_on(&targets, annotations, rest);
+        self.output.extend(outputs);
     }
 
-    /// Sends a flooded message of another router, if known of which run, to every neighbour that has not seen it.
-    pub(super) fn pass_on(
+    /// Passes on the link state of another router, if known of which run. With addresses it waits, as their updates do.
+    pub(super) fn pass_on_link_state(
         &mut self,
         from: ControlLink,
         header: &Header,
         run: Option<Run>,
+        with_addresses: bool,
         annotations: &Annotations,
         rest: &[u8],
     ) {
-        let targets: Vec<ControlLink> = self
-            .links
+        let targets = self.unaware(from, header, run, annotations);
+        let outputs = self.passed_on(&targets, annotations, rest);
+        if with_addresses {
+            self.updates.extend(outputs);
+        } else {
+            self.output.extend(outputs);
+        }
+    }
+
+    /// The links to neighbours that have not seen a flooded message of another router yet.
+    fn unaware(
+        &self,
+        from: ControlLink,
+        header: &Header,
+        run: Option<Run>,
+        annotations: &Annotations,
+    ) -> Vec<ControlLink> {
+        let unaware = |(link, state): &(&ControlLink, &Link)| {
+            let passed = state.heard.as_ref().is_some_and(|(id, neighbour)| {
+                // Two routers of one id would never learn of each other if the trace alone decided.
+                annotations.traced(id.as_str())
+                    && (*id != header.id || run.is_none_or(|run| !run.differs(neighbour)))
+            });
+            **link != from && !passed
+        };
+        self.links
             .iter()
-            .filter(|(link, state)| {
-                let passed = state.heard.as_ref().is_some_and(|(id, neighbour)| {
-                    // Two routers of one id would never learn of each other if the trace alone decided.
-                    annotations.traced(id.as_str())
-                        && (*id != header.id || run.is_none_or(|run| !run.differs(neighbour)))
-                });
-                **link != from && !passed
-            })
+            .filter(unaware)
             .map(|(link, _)| *link)
-            .collect();
-        self.forward(&targets, annotations, rest);
+            .collect()
     }
 }
 

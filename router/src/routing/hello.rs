@@ -97,7 +97,7 @@ impl Routing {
             new = true;
         }
         if hello.seen.contains(&self.config.id) {
-            let new = self.confirm_neighbour(link, header, hello.instance, now);
+            let new = self.confirm_neighbour(link, header, hello, now);
             self.compare(link, header, hello.digest, new, now);
         }
         if new {
@@ -105,19 +105,20 @@ impl Routing {
         }
     }
 
-    /// The neighbour hears us: bind it to the link and keep it alive. Returns whether it was out of reach until now, or
-    /// has forgotten everything.
+    /// The neighbour hears us: bind it to the link and keep it alive. Returns whether it has to be told everything: it was
+    /// out of reach until now, or has forgotten all. In the latter case the neighbour that it hears first tells it.
     fn confirm_neighbour(
         &mut self,
         link: ControlLink,
         header: &message::Header,
-        instance: i64,
+        hello: &Hello,
         now: Instant,
     ) -> bool {
         if !self.learn_sender(header) {
             return false;
         }
-        let restarted = self.identify(header, instance);
+        let restarted = self.identify(header, hello.instance);
+        let others_tell = restarted && hello.seen.len() > 1 && !self.has_foreign();
         self.refresh_routes();
         let Some((cost, stated)) = self
             .links
@@ -145,7 +146,7 @@ impl Routing {
                 id: header.id.clone(),
             });
         }
-        let new = restarted || !node.reachable;
+        let new = (restarted || !node.reachable) && !others_tell;
         node.confirmed = Some(now);
         if node.link != Some(link) {
             node.link = Some(link);

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::message::{self, Body, Header, LinkStateUpdate, RouterAdvertisement};
+use super::message::{self, Body, Change, Header, LinkStateUpdate, RouterAdvertisement};
 use super::mobile::MAR_PATIENCE;
 use super::path::{RouterSet, Topology};
 use super::{ControlLink, LogEvent, Output, Route, RouterId, Routing};
@@ -160,6 +160,8 @@ impl Routing {
             node.advertised_mobile = seq;
             news = true;
         }
+        let told = update.mobile_seq.zip(update.addresses);
+        let told = told.filter(|(seq, _)| *seq > node.mobile_seq);
         if update.ls_seq > node.link_state.seq {
             news = true;
             node.link_state.seq = update.ls_seq;
@@ -178,6 +180,10 @@ impl Routing {
             for peer in &peers {
                 self.learn(peer);
             }
+        }
+        if let Some((seq, exist)) = told {
+            news = true;
+            self.handle_mau(header, seq, Change::Absolute { exist }, now);
         }
         news
     }
@@ -231,8 +237,20 @@ impl Routing {
             instance: Some(self.config.instance),
             ls_seq: self.own.seq,
             mobile_seq: Some(self.local.seq),
+            addresses: None,
             peers: self.own.peers.clone(),
         })
+    }
+
+    /// As [`Self::own_link_state`], for routers that may know nothing of this one.
+    pub(super) fn own_introduction(&self) -> Body {
+        let mut body = self.own_link_state();
+        if let Body::Lsu(update) = &mut body
+            && !self.has_foreign()
+        {
+            update.addresses = self.local.told();
+        }
+        body
     }
 
     fn expire_link_states(&mut self, now: Instant) {
@@ -322,7 +340,11 @@ impl Routing {
             }
             let link_state = wanted || behind && silent;
             let behind = node.mobile_seq < node.advertised_mobile;
-            let addresses = behind && unanswered(node.addresses_asked, MAR_PATIENCE);
+            let mut addresses = behind && unanswered(node.addresses_asked, MAR_PATIENCE);
+            if addresses && told_unasked && node.mobile_seq == 0 && node.addresses_asked.is_none() {
+                node.addresses_asked = Some(now);
+                addresses = false;
+            }
             if link_state || addresses {
                 due.push((id.clone(), link_state, addresses));
             }

@@ -31,6 +31,8 @@ pub(super) const DIGEST: &str = "digest";
 /// Entry of HELLO, RA and LSU by which routers of this implementation know each other across the network; its value is
 /// [`UNTOLD`] or the [`Config::process`](super::Config::process) of the router. C routers read the entries that they know.
 pub(super) const OWN_MARK: &str = "skupper";
+/// Entry of LSU with all addresses of its router, as the `exist` of a MAU.
+pub(super) const ADDRESSES: &str = "addresses";
 /// Value of [`OWN_MARK`] that tells no process.
 pub(super) const UNTOLD: u32 = 1;
 
@@ -176,6 +178,8 @@ pub(super) struct LinkStateUpdate {
     pub(super) ls_seq: i64,
     /// Number of the addresses, as in RA; this implementation only.
     pub(super) mobile_seq: Option<i64>,
+    /// All addresses, as of `mobile_seq`; this implementation only.
+    pub(super) addresses: Option<Vec<Descriptor>>,
     pub(super) peers: BTreeMap<RouterId, u32>,
 }
 
@@ -311,12 +315,20 @@ fn encode_body(id: &RouterId, body: &Body, mark: Option<u32>, keys: Keys, writer
             writer.close(&map);
         }
         Body::Lsu(update) => {
-            let extra = usize::from(mark.is_some()) + usize::from(update.mobile_seq.is_some());
+            let told = [
+                mark.is_some(),
+                update.mobile_seq.is_some(),
+                update.addresses.is_some(),
+            ];
+            let extra = told.into_iter().filter(|told| *told).count();
             let map = begin_body(id, LINK_STATE_VERSION, keys, 6 + extra, writer);
             write_mark(mark, keys, writer);
             if let Some(mobile_seq) = update.mobile_seq {
                 writer.key(keys, "mobile_seq");
                 writer.int(mobile_seq);
+            }
+            if let Some(addresses) = &update.addresses {
+                encode_descriptors(ADDRESSES, addresses, keys, writer);
             }
             writer.key(keys, "instance");
             writer.int(update.instance.unwrap_or_default());

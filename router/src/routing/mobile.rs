@@ -2,6 +2,8 @@
 //!
 //! Changes of the own set are collected for one tick and go out as one differential MAU with the next sequence number,
 //! followed by an RA with that number. A receiver that misses one notices the gap from either and asks for the whole set.
+//! Where routers meet that knew nothing of each other, those of this implementation tell link states with all addresses:
+//! if everyone asked everyone, a healed partition would cost the square of the network times the length of its paths.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -17,6 +19,8 @@ const MAX_ADDRESSES: usize = 100_000;
 /// A MAR is repeated after this time without an answer: C routers give none until they have computed paths, a second
 /// after they became neighbours.
 pub(super) const MAR_PATIENCE: Duration = Duration::from_millis(900);
+/// Sets of so many addresses at most travel with link states; larger ones are asked for.
+const TOLD_ADDRESSES: usize = 1000;
 /// Time after which a MAR counts as not answered if an update shows that its sender has news.
 const GAP_PATIENCE: Duration = Duration::from_millis(300);
 
@@ -56,6 +60,12 @@ impl Local {
         if let Some((key, _)) = self.current.remove_entry(key) {
             self.touched.insert(key);
         }
+    }
+
+    /// All that is published, if it is little enough to be told unasked.
+    pub(super) fn told(&self) -> Option<Vec<Descriptor>> {
+        (self.seq > 0 && self.published.len() <= TOLD_ADDRESSES)
+            .then(|| self.published.values().cloned().collect())
     }
 
     /// Publishes what has changed. `None`: nothing has.
@@ -144,6 +154,23 @@ impl Remote {
         self.dirty.insert(shared);
     }
 
+    /// The addresses of a router, if they are few enough to be told unasked. Numbers of producers are not known.
+    pub(super) fn told(&self, id: &RouterId, keys: &HashSet<Arc<str>>) -> Option<Vec<Descriptor>> {
+        if keys.len() > TOLD_ADDRESSES {
+            return None;
+        }
+        let descriptor = |key: &Arc<str>| {
+            let announcers = self.by_key.get(key)?;
+            Some(Descriptor {
+                key: key.clone(),
+                treatment: Some(announcers.treatment),
+                producers: 0,
+                mesh: announcers.routers.get(id)?.clone(),
+            })
+        };
+        keys.iter().map(descriptor).collect()
+    }
+
     pub(super) fn is_dirty(&self) -> bool {
         self.all_dirty || !self.dirty.is_empty()
     }
@@ -195,11 +222,15 @@ fn refresh_entry(
 }
 
 impl Routing {
-    /// Sends a differential MAU if there are changes. Returns whether there were.
-    pub(super) fn send_mau_if_changed(&mut self) -> bool {
+    /// Sends a differential MAU if there are changes. Returns whether there were. `introduced`: the first link state is
+    /// about to tell everyone all addresses.
+    pub(super) fn send_mau_if_changed(&mut self, introduced: bool) -> bool {
         let Some(change) = self.local.publish() else {
             return false;
         };
+        if introduced && self.local.told().is_some() && !self.has_foreign() {
+            return true;
+        }
         let body = Body::Mau {
             mobile_seq: self.local.seq,
             change,

@@ -263,7 +263,8 @@ impl Routing {
         let ra_due = self.ra_is_due(now);
         let link_state_changed = self.maintain(now);
         // The MAU goes before what tells of its number, lest every router ask for what is on its way.
-        let addresses_changed = self.send_mau_if_changed();
+        let introduced = link_state_changed && self.own.seq == flood::FIRST;
+        let addresses_changed = self.send_mau_if_changed(introduced);
         self.digest = None;
         if link_state_changed {
             self.tell_link_state(now);
@@ -401,8 +402,9 @@ impl Routing {
         if let Body::Lsu(update) = body {
             let process = header.process;
             let run = update.instance.map(|instance| Run { instance, process });
+            let with_addresses = update.addresses.is_some();
             if self.handle_lsu(&header, update, now) && flood {
-                self.pass_on(link, &header, run, &annotations, &rest);
+                self.pass_on_link_state(link, &header, run, with_addresses, &annotations, &rest);
             }
             return Ok(());
         }

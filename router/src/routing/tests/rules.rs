@@ -164,6 +164,7 @@ fn lsu_of(instance: i64, ls_seq: i64, peers: &[(&str, u32)]) -> Body {
         instance: Some(instance),
         ls_seq,
         mobile_seq: None,
+        addresses: None,
         peers,
     })
 }
@@ -174,6 +175,7 @@ fn my_lsu(ls_seq: i64, peers: &[(&str, u32)]) -> Body {
         instance: Some(100),
         ls_seq,
         mobile_seq: Some(0),
+        addresses: None,
         peers: peers.iter().map(|(peer, cost)| (id(peer), *cost)).collect(),
     })
 }
@@ -572,6 +574,7 @@ fn link_state_requests_are_answered_even_to_strangers() {
         instance: Some(100),
         ls_seq: 1,
         mobile_seq: Some(0),
+        addresses: None,
         peers: [(id("b"), 3)].into(),
     });
     let sent = bench.receive_octets(FIRST, &travelled("far", &["far", "b"], MINE, &Body::Lsr));
@@ -770,9 +773,9 @@ fn a_new_instance_empties_what_was_known() {
         assert_eq!(bodies(&sent).contains(&Body::Lsr), !by_hello);
         assert!(bench.announcers("Mq").is_empty());
         let mut sent = bodies(&bench.tick());
-        assert_eq!(sent.contains(&Body::Mar { have_seq: 0 }), !by_hello);
         bench.receive(FIRST, "b", HELLO, &hello(8, &[ME]));
         sent.extend(bodies(&bench.tick()));
+        assert_eq!(sent.contains(&Body::Mar { have_seq: 0 }), !by_hello);
         assert!(sent.contains(&Body::Lsr), "{sent:?}");
         assert!(!bench.view().routers.contains_key("c"));
         bench.receive(FIRST, "b", MINE, &lsu_of(8, 1, &[(ME, 1), ("c", 1)]));
@@ -964,7 +967,9 @@ fn a_router_that_returns_within_the_hold_off_keeps_its_addresses() {
         bench.hello(SECOND, "b");
         assert_eq!(bench.announcers("Mq") == ["b"], kept, "{seconds}");
         bench.receive(SECOND, "b", FLOOD, &ra(7, 1, 1));
-        let sent = bodies(&bench.tick());
+        let mut sent = bodies(&bench.tick());
+        bench.hello(SECOND, "b");
+        sent.extend(bodies(&bench.tick()));
         assert_eq!(sent.contains(&Body::Mar { have_seq: 0 }), !kept);
     }
 }
@@ -1033,6 +1038,104 @@ fn one_who_has_just_joined_is_answered_the_way_it_asked() {
     };
     assert_eq!(to, "amqp:/_topo/0/new/qdrouter.ma");
     assert_eq!(bench.take_events(), ["router new is known now"]);
+}
+
+#[test]
+fn addresses_that_come_with_a_link_state_are_passed_on_once_in_force() {
+    let mut bench = Bench::new();
+    bench.neighbour(FIRST, 1, "b", &[("c", 1)]);
+    bench.neighbour(SECOND, 1, "d", &[]);
+    let told = |instance, ls_seq, mobile_seq, keys: &[&str]| {
+        let Body::Mau {
+            change: Change::Absolute { exist },
+            ..
+        } = exist(mobile_seq, keys)
+        else {
+            unreachable!("an absolute one");
+        };
+        Body::Lsu(LinkStateUpdate {
+            instance: Some(instance),
+            ls_seq,
+            mobile_seq: Some(mobile_seq),
+            addresses: Some(exist),
+            peers: [(id("b"), 1)].into(),
+        })
+    };
+    let all = told(7, 1, 4, &["Mq", "Mz", "Llocal"]);
+    let sent = bench.receive(FIRST, "c", FLOOD, &all);
+    let links: Vec<_> = sent
+        .iter()
+        .map(|(link, _, _, body)| (*link, body))
+        .collect();
+    assert_eq!(links, [(SECOND, &all)]);
+    assert_eq!(bench.order, ["view", "message"]);
+    assert_eq!(bench.announcers("Mq"), ["c"]);
+    assert!(bench.announcers("Llocal").is_empty(), "local ones stay so");
+    assert!(
+        bodies(&bench.tick())
+            .iter()
+            .all(|body| !matches!(body, Body::Mar { .. }))
+    );
+    // A copy, and one from before.
+    assert!(bench.receive(SECOND, "c", FLOOD, &all).is_empty());
+    assert!(
+        bench
+            .receive(SECOND, "c", FLOOD, &told(7, 1, 3, &["Mold"]))
+            .is_empty()
+    );
+    assert!(bench.announcers("Mold").is_empty());
+    // The next update continues the number.
+    bench.receive(FIRST, "c", MULTICAST, &differential(5, &["Mnew"], &["Mz"]));
+    assert_eq!(bench.announcers("Mnew"), ["c"]);
+    assert!(bench.announcers("Mz").is_empty());
+    // After a restart numbers begin anew; what its previous life said is void.
+    bench.receive(FIRST, "c", FLOOD, &told(8, 1, 1, &["Mlater"]));
+    assert_eq!(bench.announcers("Mlater"), ["c"]);
+    assert!(bench.announcers("Mq").is_empty());
+    bench.receive(SECOND, "c", FLOOD, &told(7, 9, 9, &["Mold"]));
+    assert!(bench.announcers("Mold").is_empty());
+}
+
+#[test]
+fn addresses_that_nobody_told_are_asked_for_after_a_while() {
+    let mut bench = Bench::new();
+    bench.neighbour(FIRST, 1, "b", &[]);
+    let mar = Body::Mar { have_seq: 0 };
+    bench.receive(FIRST, "b", FLOOD, &ra(7, 1, 3));
+    assert!(
+        !bodies(&bench.tick()).contains(&mar),
+        "they may be on their way"
+    );
+    bench.hello(FIRST, "b");
+    assert!(bodies(&bench.tick()).contains(&mar));
+}
+
+#[test]
+fn own_addresses_go_out_with_the_first_link_state_and_to_whom_was_out_of_reach() {
+    let mut bench = Bench::new();
+    bench.routing.announce("Mq", Treatment::Closest, 0);
+    bench.link_up(FIRST, 1);
+    bench.hello(FIRST, "b");
+    let mut told = Vec::new();
+    let mut look = |sent: &[Sent]| {
+        told.clear();
+        for (_, _, _, body) in sent {
+            match body {
+                Body::Lsu(update) => told.push(update.addresses.as_ref().map_or(0, Vec::len)),
+                Body::Mau { .. } => told.push(100),
+                _ => {}
+            }
+        }
+        told.clone()
+    };
+    assert_eq!(look(&bench.tick()), [1], "with the link state only");
+    bench.link_up(SECOND, 1);
+    bench.hello(SECOND, "c");
+    assert_eq!(look(&bench.tick()), [0, 0], "to both neighbours");
+    bench.routing.announce("Mz", Treatment::Closest, 0);
+    bench.hello(FIRST, "b");
+    bench.hello(SECOND, "c");
+    assert_eq!(look(&bench.tick()), [100, 100], "a change is an update");
 }
 
 #[test]

@@ -354,6 +354,40 @@ fn a_change_costs_at_most_four_messages_for_each_link() {
 }
 
 #[test]
+fn restarts_and_healed_partitions_cost_nobody_the_square_of_the_network() {
+    let mut network = Network::new(21);
+    network.no_periodic_advertisements = true;
+    let count = 60;
+    network.build(count, &random_edges(21, count, 30));
+    for number in 0..count {
+        network.announce(number, &format!("Mq{number}"));
+    }
+    network.run_until(seconds(20), Network::agrees);
+    network.run(seconds(10));
+    // What is new goes over each link twice at most.
+    let flood = 2 * network.wires() as u64;
+
+    let number = 7;
+    let links = network.routing(number).links.len() as u64;
+    let cost = messages_of(&mut network, |network| network.restart(number));
+    // One neighbour tells all it knows; each link is lost and comes back; the first advertisement.
+    let limit = count as u64 + 2 * (links + 1) * flood;
+    assert!(cost <= limit, "restart: {cost} messages, {limit} at most");
+
+    let border = network.border();
+    border.iter().for_each(|wire| network.cut(*wire));
+    network.run_until(seconds(20), Network::agrees);
+    network.run(seconds(10));
+    let cost = messages_of(&mut network, |network| {
+        border.iter().for_each(|wire| network.raise(*wire));
+    });
+    // The link state of each router with its addresses, and twice the changed ones of those at the border.
+    let border = border.len() as u64;
+    let limit = (count as u64 + 4 * border) * flood;
+    assert!(cost <= limit, "healed: {cost} messages, {limit} at most");
+}
+
+#[test]
 fn two_routers_with_one_id_are_reported_by_both_whenever_they_started() {
     for same_second in [false, true] {
         let mut network = Network::chain(11, 3);

@@ -36,6 +36,7 @@ fn samples() -> Vec<(&'static str, &'static str, &'static str, Body)> {
             instance: Some(instance),
             ls_seq,
             mobile_seq: None,
+            addresses: None,
             peers,
         })
     };
