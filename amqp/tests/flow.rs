@@ -309,6 +309,44 @@ fn application_releases_the_window() {
 }
 
 #[test]
+fn held_frames_are_kept_from_the_window() {
+    let (mut pair, link, peer) = linked(8, true);
+    let session = pair.server.engine.link_session(peer);
+    pair.server.engine.grant(peer, 100);
+    pair.pump();
+    // One delivery after the other is held: what is left of the window shrinks, and is told again when half is used.
+    for held in 1..8 {
+        send(&mut pair, link);
+        let octets = pair.client.drain(pair.now);
+        pair.server.feed(&octets, pair.now);
+        pair.server.engine.hold_window(session, 1);
+        assert_eq!(pair.server.engine.is_window_held(session), held >= 4);
+        pair.pump();
+        assert!(!pair.client.engine.session_blocked(SessionId(0)), "{held}");
+    }
+    // What is not held is taken over and over.
+    for _ in 0..5 {
+        send(&mut pair, link);
+        pair.pump();
+    }
+    send(&mut pair, link);
+    let octets = pair.client.drain(pair.now);
+    pair.server.feed(&octets, pair.now);
+    pair.server.engine.hold_window(session, 1);
+    pair.pump();
+    assert!(pair.client.engine.session_blocked(SessionId(0)));
+    pair.server.engine.grant(peer, 100);
+    pair.pump();
+    assert!(pair.client.engine.session_blocked(SessionId(0)));
+    pair.server.engine.release_window(session, 1);
+    let octets = pair.server.drain(pair.now);
+    assert_eq!(flows(&octets)[0].incoming_window, 1);
+    pair.server.engine.release_window(session, u32::MAX);
+    let octets = pair.server.drain(pair.now);
+    assert_eq!(flows(&octets)[0].incoming_window, 8);
+}
+
+#[test]
 fn window_is_reopened_at_half_with_one_flow() {
     let (mut pair, link, peer) = linked(100, true);
     pair.server.engine.grant(peer, 1000);

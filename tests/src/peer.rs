@@ -9,15 +9,37 @@ use amqp::{
     engine::{
         ClientSasl, Connection, ConnectionConfig, DeliveryKey, Event, LinkId, Sent, SessionId,
     },
+    message::{Body, Message, Properties},
     performative::{Attach, Open, Role, Source, Target},
 };
 use bytes::{Buf as _, Bytes, BytesMut};
+use router::core::annotations::Annotations;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 
 use crate::wait::{SOON, within};
+
+/// A message of so many octets, with these flags in its router annotations.
+pub fn message(address: &str, flags: u32, len: usize) -> Bytes {
+    let mut octets = BytesMut::new();
+    Annotations {
+        flags,
+        ..Annotations::default()
+    }
+    .encode(&mut octets);
+    Message {
+        properties: Properties {
+            to: Some(address.to_owned()),
+            ..Properties::default()
+        },
+        body: Body::Data(vec![Bytes::from(vec![7; len])]),
+        ..Message::default()
+    }
+    .encode(&mut octets);
+    octets.freeze()
+}
 
 /// A connection without any mark of this implementation: the router takes it for one to an edge router of another.
 #[derive(Debug)]
@@ -113,7 +135,41 @@ impl Peer {
         link
     }
 
+    /// Becomes a consumer of many addresses, which gives no credit.
+    ///
+    /// # Panics
+    /// When one is refused.
+    pub async fn want(&mut self, addresses: impl Iterator<Item = String>) {
+        let mut asked = 0_usize;
+        for address in addresses {
+            let source = Source {
+                address: Some(address),
+                ..Source::default()
+            };
+            self.begin_attach(Role::Receiver, source);
+            asked += 1;
+            self.flush().await;
+        }
+        while asked > 0 {
+            if let Event::Attached { .. } = self.event().await {
+                asked -= 1;
+            }
+        }
+    }
+
+    /// Links that are attached from now on have another session.
+    pub fn begin(&mut self) {
+        self.session = self.engine.begin();
+    }
+
     async fn attach(&mut self, role: Role, source: Source) -> LinkId {
+        let link = self.begin_attach(role, source);
+        self.until(|event| matches!(event, Event::Attached { link: other, .. } if *other == link))
+            .await;
+        link
+    }
+
+    fn begin_attach(&mut self, role: Role, source: Source) -> LinkId {
         self.links += 1;
         let attach = Attach {
             name: format!("link-{}", self.links),
@@ -123,13 +179,9 @@ impl Peer {
             initial_delivery_count: Some(0),
             ..Attach::default()
         };
-        let link = self
-            .engine
+        self.engine
             .attach(self.session, attach)
-            .expect("the session is open");
-        self.until(|event| matches!(event, Event::Attached { link: other, .. } if *other == link))
-            .await;
-        link
+            .expect("the session is open")
     }
 
     /// Begins a message; what is sent of it is on its way at once.
@@ -156,6 +208,29 @@ impl Peer {
                 return;
             }
             self.event().await;
+        }
+    }
+
+    /// Sends of a message what the window of its session allows, until that stays closed for a second; whether that was
+    /// all.
+    ///
+    /// # Panics
+    /// When the connection breaks.
+    pub async fn try_send(&mut self, delivery: DeliveryKey, octets: Bytes) -> bool {
+        let mut body = VecDeque::from([octets]);
+        loop {
+            let sent = self.engine.send(delivery, &mut body, false, usize::MAX);
+            self.flush().await;
+            if sent == Sent::All {
+                return true;
+            }
+            let opened = self.until(|event| matches!(event, Event::WindowOpened { .. }));
+            if tokio::time::timeout(Duration::from_secs(1), opened)
+                .await
+                .is_err()
+            {
+                return false;
+            }
         }
     }
 

@@ -24,13 +24,13 @@ use bytes::{Bytes, BytesMut};
 use e2e::{
     Backend, Certificates, Plan, SOON, TestRouter, eventually,
     mesh::{self, Mesh, connector, edge, listener, secure_connector, secure_listener},
-    peer::Peer,
+    peer::{Peer, message},
     rows,
     tcp::{Echo, connect, over, tcp_connector, tcp_listener, works},
     within,
 };
 use model::router_config::{Listener, Role};
-use router::core::annotations::{Annotations, DISABLE_Q2, STREAMING};
+use router::core::annotations::{DISABLE_Q2, STREAMING};
 use router::routing::{Config, ControlLink, Output, RouterId, Routing};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -526,7 +526,9 @@ async fn floods_of_sessions_and_links_are_limited_and_leave_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_waits_of_one_connection_is_limited_and_readers_that_move_go_on() {
     let mut config = mesh::interior("r0");
-    let (edges, port) = listener("edges", Role::Edge);
+    let (mut edges, port) = listener("edges", Role::Edge);
+    // The peers do not speak when they have nothing to say.
+    edges.idle_timeout = Duration::ZERO;
     config.put_listener(edges);
     let router = TestRouter::start(config).await;
     let memory = router.resident_memory();
@@ -721,22 +723,7 @@ async fn too_much_waits(
 
 /// A message of so many octets that is marked as one with a window of its own.
 fn stream(address: &str, len: usize) -> Bytes {
-    let mut octets = BytesMut::new();
-    Annotations {
-        flags: STREAMING | DISABLE_Q2,
-        ..Annotations::default()
-    }
-    .encode(&mut octets);
-    Message {
-        properties: Properties {
-            to: Some(address.to_owned()),
-            ..Properties::default()
-        },
-        body: Body::Data(vec![Bytes::from(vec![7; len])]),
-        ..Message::default()
-    }
-    .encode(&mut octets);
-    octets.freeze()
+    message(address, STREAMING | DISABLE_Q2, len)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -23,7 +23,8 @@ pub struct ConnectionConfig {
     pub max_unsettled: u32,
     /// Octets of the largest frame to send, however large a one the peer accepts. `None`: 1 MiB.
     pub transmit_frame_limit: Option<u32>,
-    /// Every frame received counts as consumed at once. Otherwise the application says so with
+    /// Every frame received counts as consumed at once, but for those that the application
+    /// [holds](super::Connection::hold_window). Otherwise the application says what it has consumed with
     /// [`release_window`](super::Connection::release_window).
     pub auto_window: bool,
 }

@@ -247,7 +247,7 @@ impl Connection {
         };
         let entry = &mut self.sessions[session as usize];
         entry.window = match self.config.auto_window {
-            true => self.config.incoming_window,
+            true => entry.window.max(self.config.incoming_window - entry.held),
             false => entry.window + entry.released,
         };
         entry.released = 0;

@@ -41,6 +41,8 @@ pub(super) struct Session {
     pub(super) window: u32,
     /// Frames the application consumed since the peer was told a window.
     pub(super) released: u32,
+    /// Frames that the application keeps from the window for now, with `auto_window`.
+    pub(super) held: u32,
     /// `None` before the first delivery, which may have any id.
     pub(super) next_incoming_delivery: Option<u64>,
     pub(super) incoming: Unsettled,
@@ -74,6 +76,13 @@ impl Session {
     /// Whether frames may be sent on it.
     pub(super) fn is_open(&self) -> bool {
         !self.end_sent && !self.dead
+    }
+
+    /// Whether the peer is to be told its window again, with `auto_window` and a window of `full` frames: half of what is
+    /// not held is used.
+    pub(super) fn is_window_due(&self, full: u32) -> bool {
+        let open = full - self.held;
+        !self.flow_due && self.window <= open / 2 && self.window < open
     }
 
     pub(super) fn unsettled(&mut self, role: Role) -> &mut Unsettled {
@@ -131,7 +140,27 @@ impl Connection {
         self.sessions[session.0 as usize].end_sent = true;
     }
 
-    /// Frames the application consumed, without `auto_window`. The peer is told when half of the window is used.
+    /// With `auto_window`: frames received that are not consumed yet. The window stays smaller by them until they are
+    /// released.
+    pub fn hold_window(&mut self, session: SessionId, frames: u32) {
+        if let Some(entry) = self.sessions.get_mut(session.0 as usize) {
+            entry.held = entry
+                .held
+                .saturating_add(frames)
+                .min(self.config.incoming_window);
+        }
+    }
+
+    /// Whether half of a session's window or more is held.
+    #[must_use]
+    pub fn is_window_held(&self, session: SessionId) -> bool {
+        self.sessions
+            .get(session.0 as usize)
+            .is_some_and(|entry| entry.held >= self.config.incoming_window.div_ceil(2))
+    }
+
+    /// Frames the application consumed: all it received without `auto_window`, those it held with it. The peer is told
+    /// when half of the window is used.
     pub fn release_window(&mut self, session: SessionId, frames: u32) {
         let full = self.config.incoming_window;
         let Some(entry) = self
@@ -142,6 +171,10 @@ impl Connection {
             return;
         };
         if self.config.auto_window {
+            entry.held = entry.held.saturating_sub(frames);
+            if entry.is_window_due(full) {
+                self.mark_session_flow(session.0);
+            }
             return;
         }
         entry.released = entry

@@ -96,6 +96,11 @@ impl Connection {
         Ok(())
     }
 
+    /// The caller does not read for reasons of its own: that nothing arrives is not the peer's silence.
+    pub fn note_reading_paused(&mut self, now: Instant) {
+        self.timer.last_received = now;
+    }
+
     /// The caller has sent octets.
     pub fn note_transmitted(&mut self, now: Instant) {
         self.timer.last_sent = now;

@@ -79,7 +79,7 @@ impl Connection {
         };
         entry.window = window;
         entry.next_incoming_id = entry.next_incoming_id.wrapping_add(1);
-        if self.config.auto_window && window <= self.config.incoming_window / 2 && !entry.flow_due {
+        if self.config.auto_window && entry.is_window_due(self.config.incoming_window) {
             self.mark_session_flow(session);
         }
         Ok(())

@@ -257,7 +257,7 @@ impl Connector {
             self.sasl(stream.tls_facts().is_some()),
             Instant::now(),
         );
-        let engine = with_large_frames(engine, role);
+        let engine = with_large_frames(engine, &options);
         let main = role == self.role;
         let cancel = cancel.child_token();
         let running = driver::run(

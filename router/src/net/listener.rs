@@ -23,7 +23,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     complaints::Complaints,
-    driver::{self, Ended, FRAME_SIZE, LARGE_FRAME_SIZE, Options},
+    driver::{self, Ended, LARGE_FRAME_SIZE, Options},
     handshakes::{Handshakes, Place, Unfinished},
     tls::{self, Issue, Stream, TlsProfiles},
 };
@@ -358,7 +358,7 @@ impl Serve {
             sasl,
             Instant::now(),
         );
-        let engine = with_large_frames(engine, role);
+        let engine = with_large_frames(engine, &options);
         let opened = CancellationToken::new();
         let running = driver::run(
             self.shared.clone(),
@@ -430,12 +430,10 @@ pub(super) fn engine_config(
 }
 
 /// Routers of this implementation are told that larger frames are welcome, so they must be accepted from the start.
-pub(super) fn with_large_frames(mut engine: Connection, role: ConnectionRole) -> Connection {
-    engine.set_receive_frame_limit(if role == ConnectionRole::Normal {
-        FRAME_SIZE
-    } else {
-        LARGE_FRAME_SIZE
-    });
+pub(super) fn with_large_frames(mut engine: Connection, options: &Options) -> Connection {
+    if options.role != ConnectionRole::Normal {
+        engine.set_receive_frame_limit(options.max_frame_size.max(LARGE_FRAME_SIZE));
+    }
     engine
 }
 

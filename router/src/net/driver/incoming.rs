@@ -20,6 +20,7 @@ use super::{
     counts::Unsettled,
     links::Kind,
     outcomes::Retained,
+    room,
     waiting::{Progress, WATCHED},
 };
 use crate::{
@@ -27,7 +28,7 @@ use crate::{
     core::{
         access::{self, Access},
         address::strip,
-        annotations::{Annotations, DISABLE_Q2, RESEND_RELEASED, STREAMING},
+        annotations::{Annotations, RESEND_RELEASED, STREAMING},
         delivery::{Delivery, Wake},
         forward::{self, Choice, Request, Sink},
         shared::{ConnectionRole, ControlMessage},
@@ -36,11 +37,8 @@ use crate::{
 
 /// A message that is not marked as streaming is gathered up to this size, then it streams (the peers' "Q2" limit).
 const GATHER_LIMIT: usize = 256 * 1024;
-/// Octets of one message that may wait for its sink before the connection pauses.
-pub(super) const QUEUE_LIMIT: usize = 256 * 1024;
-/// The same for streams that carry their own end-to-end window, beyond what their writer has granted: a little more than
-/// the largest fixed window, so that it is never met by senders who keep to theirs.
-const WINDOWED_QUEUE_LIMIT: usize = 2560 * 1024;
+/// The same for what a router says to another one: room for all the addresses that one router may announce.
+const CONTROL_LIMIT: usize = 16 * 1024 * 1024;
 
 /// One transfer frame.
 #[derive(Debug)]
@@ -166,13 +164,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 let mut full = false;
                 for branch in branches.iter() {
                     branch.delivery.push(frame.payload.clone());
-                    full |= !has_room(&branch.delivery);
+                    full |= !room::has_room(&branch.delivery);
                     if !more {
                         branch.delivery.finish(incoming.presettled);
                     }
                 }
-                if full {
-                    self.congested.push(key);
+                if full && let Some(session) = self.link(link).map(|attached| attached.session) {
+                    self.hold(key, session);
                 }
             }
             State::Gathering(_) => {
@@ -226,7 +224,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         match kind {
             Kind::Control => {
                 if !complete {
-                    if octets.len() > GATHER_LIMIT {
+                    if octets.len() > CONTROL_LIMIT {
+                        self.complain_of_control_message(octets.len());
                         return Err(DeliveryState::Released);
                     }
                     incoming.state = waits(octets);
@@ -269,6 +268,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             return Ok(());
         }
         self.route(incoming, key, head, &octets, complete, address.as_deref())
+    }
+
+    fn complain_of_control_message(&self, octets: usize) {
+        let text = "a routing message is too large, it is dropped";
+        if let Some(handle) = &self.handle
+            && let Some(silent) = self
+                .shared
+                .complaints
+                .due(&format!("{text} {}", handle.container))
+        {
+            tracing::warn!(target: "router::core", peer = %handle.container, silent, octets, "{text}");
+        }
     }
 
     fn gathered_too_much(&self, incoming: &Incoming) -> bool {
@@ -476,36 +487,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 incoming.abort();
             }
         }
-    }
-
-    /// True while a sink of this connection's messages is full, or too much waits for all of them.
-    pub(super) fn is_congested(&mut self) -> bool {
-        let Self {
-            congested,
-            incoming,
-            ..
-        } = self;
-        congested.retain(|key| {
-            incoming
-                .get_mut(key.0 as usize)
-                .and_then(Option::as_mut)
-                .is_some_and(|incoming| {
-                    incoming
-                        .branches()
-                        .iter()
-                        .any(|branch| !has_room(&branch.delivery))
-                })
-        });
-        !congested.is_empty() || self.crowd.is_full()
-    }
-}
-
-/// Whether the message's sink is not too far behind.
-fn has_room(delivery: &Delivery) -> bool {
-    if delivery.annotations.has(DISABLE_Q2) {
-        delivery.has_window_room(WINDOWED_QUEUE_LIMIT)
-    } else {
-        delivery.has_room(QUEUE_LIMIT)
     }
 }
 

@@ -13,6 +13,7 @@ mod open;
 mod outcomes;
 mod outgoing;
 mod reminder;
+mod room;
 mod socket;
 mod waiting;
 
@@ -26,7 +27,7 @@ use std::{
 };
 
 use amqp::{
-    engine::{Connection, DeliveryKey, Event, SessionId},
+    engine::{Connection, Event, SessionId},
     performative::{Condition, DeliveryState, Open},
 };
 use bytes::{Buf as _, BytesMut};
@@ -182,8 +183,8 @@ pub(crate) struct Driver<S> {
     ready: VecDeque<amqp::engine::LinkId>,
     /// Control, data-in and data-out links attached so far (inter-router role).
     router_links: links::RouterLinks,
-    /// Incoming messages whose sinks are full: reading pauses until they have room.
-    congested: Vec<DeliveryKey>,
+    /// Incoming messages whose sinks are full.
+    held: Vec<room::Held>,
     /// Octets of all incoming messages that wait for their sinks.
     waiting: Arc<AtomicUsize>,
     crowd: Crowd,
@@ -228,7 +229,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             uplink: Uplink::default(),
             ready: VecDeque::new(),
             router_links: links::RouterLinks::default(),
-            congested: Vec::new(),
+            held: Vec::new(),
             waiting: Arc::default(),
             crowd: Crowd::default(),
             leaving: None,
@@ -245,6 +246,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         for _ in 0..TURNS {
             let mut moved = self.poll_messages(cx);
+            self.release_held();
             self.send_ready();
             let wrote = match self.poll_write(cx) {
                 Ok(wrote) => wrote,
@@ -471,7 +473,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         if role != ConnectionRole::Normal {
             // Our Open says 16 KiB for the sake of C routers, and more to peers that know the property.
-            self.engine.set_receive_frame_limit(LARGE_FRAME_SIZE);
+            let own = self.options.max_frame_size;
+            self.engine
+                .set_receive_frame_limit(own.max(LARGE_FRAME_SIZE));
         }
         if let (Some(size), true) = (facts.own_frame_size, role != ConnectionRole::Normal) {
             self.engine.set_transmit_frame_size(size);

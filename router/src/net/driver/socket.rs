@@ -63,7 +63,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Reads once and handles what came; pauses while a sink is full or the peer does not take our answers.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
-        if self.is_congested() || self.engine.transmit().remaining() > 2 * TRANSMIT_HIGH {
+        if self.is_paused() || self.engine.transmit().remaining() > 2 * TRANSMIT_HIGH {
             return Poll::Pending;
         }
         if self.input.is_empty() {
@@ -135,6 +135,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let now = Instant::now();
         if self.close_deadline.is_some_and(|deadline| deadline <= now) {
             return Err(Ended::Cancelled);
+        }
+        if self.is_paused() {
+            self.engine.note_reading_paused(now);
         }
         self.engine
             .handle_timeout(now)

@@ -6,6 +6,7 @@
 //!
 //! | waiting | what happens |
 //! |---|---|
+//! | half of a session's window (see [`super::room`]) | the message that takes most of it is broken off if it has not moved for [`STUCK`] |
 //! | half of [`WAITING_LIMIT`] | it is noted which messages move |
 //! | [`WAITING_LIMIT`] | windows of streams of which much waits stay closed; those that have not moved for [`STUCK`] are broken off, longest stuck first, and no more of them than it takes |
 //! | twice as much | nothing is read for [`PATIENCE`]; if that is not enough, those that hardly move are broken off, then the slowest |
@@ -25,7 +26,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     Driver,
-    incoming::{Branch, Incoming, QUEUE_LIMIT, State},
+    incoming::{Branch, Incoming, State},
+    room::QUEUE_LIMIT,
 };
 use crate::core::delivery::Backlog;
 
@@ -108,6 +110,12 @@ struct Candidate {
     since: Instant,
 }
 
+impl Candidate {
+    fn is_stuck(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.moved) >= STUCK
+    }
+}
+
 /// Which messages are to be broken off while `waiting` octets wait, and how many octets wait without them. `full`:
 /// nothing was read for [`PATIENCE`].
 fn doomed(
@@ -132,8 +140,8 @@ fn doomed(
         (little, candidate.moved, candidate.pace, candidate.since)
     });
     candidates.retain(|candidate| {
-        let stuck = now.saturating_duration_since(candidate.moved) >= STUCK;
-        let goes = (stuck && candidate.waiting > SPARED) || (full && candidate.pace < CRAWL);
+        let goes = (candidate.is_stuck(now) && candidate.waiting > SPARED)
+            || (full && candidate.pace < CRAWL);
         !(goes && break_off(candidate, WAITING_LIMIT))
     });
     if full {
@@ -155,11 +163,16 @@ fn backlog(branches: &[Branch]) -> Backlog {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    /// Looks at the messages soon, and again until little waits.
+    pub(super) fn watch_waiting(&mut self) {
+        self.crowd.look_at.get_or_insert(Instant::now() + PERIOD);
+    }
+
     /// Octets of a message have arrived while more than [`WATCHED`] wait.
     #[cold]
     pub(super) fn crowded(&mut self, incoming: &mut Incoming, key: DeliveryKey, more: bool) {
+        self.watch_waiting();
         let now = Instant::now();
-        self.crowd.look_at.get_or_insert(now + PERIOD);
         if self.waiting.load(Ordering::Relaxed) <= FULL {
             return;
         }
@@ -197,7 +210,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             .crowd
             .full_since
             .is_some_and(|since| now.saturating_duration_since(since) >= PATIENCE);
-        let (doomed, left) = doomed(candidates, waiting, full, now);
+        let narrowing = self.narrowing();
+        let stuck: Vec<DeliveryKey> = candidates
+            .iter()
+            .filter(|candidate| candidate.is_stuck(now) && narrowing.contains(&candidate.key))
+            .map(|candidate| candidate.key)
+            .collect();
+        let (mut doomed, left) = doomed(candidates, waiting, full, now);
+        doomed.extend(stuck);
         for key in doomed {
             let Some(mut incoming) = self.incoming.get_mut(key.0 as usize).and_then(Option::take)
             else {
@@ -215,7 +235,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             self.crowd.full_since = None;
             self.crowd.hopeless = true;
         }
-        let over = left <= WATCHED;
+        let over = left <= WATCHED && narrowing.is_empty();
         self.crowd.look_at = (!over).then(|| now + PERIOD);
         self.open_windows(left, over);
     }
@@ -282,7 +302,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         for branch in incoming.branches() {
             branch.delivery.break_off();
         }
-        self.congested.retain(|congested| *congested != key);
         incoming.retained = None;
         self.shared
             .counters
