@@ -104,6 +104,10 @@ impl HttpState for Health {
                 &counters.management_refused,
             ),
             total(
+                "skupper_management_requests_refused_total",
+                &counters.requests_refused,
+            ),
+            total(
                 "skupper_streams_translated_total",
                 &counters.streams_translated,
             ),

@@ -91,6 +91,7 @@ impl Control {
             routing.link_down(ControlLink(id.0), Instant::now());
         }
         self.forget_connection(id);
+        self.shared.requests.forget(id);
         self.uplink_down(id);
         self.dirty = true;
     }

@@ -21,7 +21,8 @@ use crate::{
         access::{self, Access},
         annotations::Annotations,
         delivery::Delivery,
-        forward::{self, Choice, Request},
+        forward::{self, Choice},
+        requests::{ANSWERS, Request},
         shared::{Command, ConnectionHandle, ConnectionId, ConnectionRole, ConnectorState},
     },
     management::{
@@ -56,7 +57,27 @@ impl Adaptors {
 
 impl Control {
     /// Answers a management request, or passes on what it wants changed.
-    pub(super) fn manage(&self, request: &Bytes, access: Access, from: Option<ConnectionId>) {
+    pub(super) fn manage(&self, request: Request) {
+        let Some(peer) = self.connections.get(request.connection) else {
+            // That it is up has been told, and not been handled yet. Those of connections that are gone are forgotten.
+            if let Err(request) = self.shared.requests.add(request) {
+                request.refuse(&self.shared, "too many requests of this connection wait");
+            }
+            return;
+        };
+        if peer.answers.load(Ordering::Relaxed) > ANSWERS {
+            // Whoever asks and does not read does not get more to read.
+            request.refuse(
+                &self.shared,
+                "answers to earlier requests of this connection have not been read",
+            );
+            return;
+        }
+        self.answer(&request.message(), request.access, peer);
+        request.accept();
+    }
+
+    fn answer(&self, request: &Bytes, access: Access, peer: &ConnectionHandle) {
         let request = match Message::decode(request) {
             Ok(request) => request,
             Err(error) => {
@@ -68,22 +89,21 @@ impl Control {
             None => {}
             Some(Handled::Answer(answer)) => {
                 if access != Access::Full && status_of(&answer) == Some(403) {
-                    let peer = from.and_then(|id| self.connections.get(id));
-                    let peer = peer.map_or("unknown", |peer| peer.facts.host.as_str());
-                    access::complain(&self.shared, peer, "a change over a router connection");
+                    let host = &peer.facts.host;
+                    access::complain(&self.shared, host, "a change over a router connection");
                 }
-                self.reply(&answer);
+                self.reply(&answer, Some(peer));
             }
             Some(Handled::Close { connection, answer }) => {
                 // First, so that the answer is under way if this is the connection that it goes to.
-                self.reply(&answer);
+                self.reply(&answer, Some(peer));
                 if let Ok(id) = connection.parse() {
                     self.close(id);
                 }
             }
             Some(Handled::Change(change)) => {
                 if let Err(error) = self.changes.try_send(change) {
-                    self.reply(&error.into_inner().busy());
+                    self.reply(&error.into_inner().busy(), Some(peer));
                 }
             }
         }
@@ -157,19 +177,23 @@ impl Control {
 
     /// Answers a change that was made or refused.
     pub(super) fn changed(&self, changed: Changed) {
-        self.reply(&changed.answer(self));
+        self.reply(&changed.answer(self), None);
     }
 
-    fn reply(&self, reply: &Message) {
+    /// Sends an answer; it counts among those of the connection that asked until it is read.
+    fn reply(&self, reply: &Message, asker: Option<&ConnectionHandle>) {
         let Some(address) = reply.properties.to.clone() else {
             return;
         };
         let mut octets = BytesMut::new();
         reply.encode(&mut octets);
-        let delivery = Delivery::new(Annotations::default(), None, true, 4);
+        let mut delivery = Delivery::new(Annotations::default(), None, true, 4);
+        if let Some(asker) = asker {
+            delivery = delivery.counted_in(&asker.answers);
+        }
         delivery.push(octets.freeze());
         delivery.finish(true);
-        let request = Request {
+        let routed = forward::Request {
             address: &address,
             annotations: &delivery.annotations,
             arrived_on: None,
@@ -178,7 +202,7 @@ impl Control {
         };
         let choice = {
             let table = self.shared.table.load();
-            forward::choose(&self.shared, &table, request)
+            forward::choose(&self.shared, &table, routed)
         };
         if let Choice::One(sink) = choice {
             forward::dispatch(&self.shared, sink, Arc::new(delivery));

@@ -41,6 +41,8 @@ use crate::{
 const CHECK: Duration = Duration::from_millis(250);
 /// Checks in a period of the routing protocol, which is a second.
 const CHECKS_A_TICK: u32 = 4;
+/// Messages are handled for so long before it is looked whether a check is due.
+const SLICE: Duration = Duration::from_millis(50);
 /// Of so many ticks, one counts blocked links and stuck messages.
 const TROUBLES: u32 = 5;
 
@@ -72,6 +74,8 @@ pub struct Control {
     /// Why the last configuration file was not applied.
     refused: Option<String>,
     started: Instant,
+    /// Weight of what was handled for each connection and its driver has not been told of.
+    handled: HashMap<ConnectionId, u32>,
     dirty: bool,
     draining: bool,
 }
@@ -119,6 +123,7 @@ impl Control {
             duplicate: None,
             refused: None,
             started: Instant::now(),
+            handled: HashMap::new(),
             dirty: true,
             draining: false,
         }
@@ -157,12 +162,23 @@ impl Control {
                         None => {}
                     }
                 }
-                () = shared.control.drain(&mut batch) => {}
+                () = shared.control.drain(&mut batch), if batch.is_empty() => {}
+                () = shared.requests.wait() => {}
+                () = std::future::ready(()), if !batch.is_empty() => {}
             }
+            let until = Instant::now() + SLICE;
             while let Some(message) = batch.pop_front() {
                 self.handle(message);
+                if Instant::now() >= until {
+                    break;
+                }
             }
             self.settle();
+            if let Some(request) = shared.requests.next() {
+                self.manage(request);
+            }
+            // Whoever keeps this task busy stops neither clocks nor what else runs beside it.
+            tokio::task::yield_now().await;
         }
     }
 
@@ -177,6 +193,12 @@ impl Control {
             self.bring_into_force();
         }
         self.tell_readiness();
+        let connections = &self.connections;
+        self.handled.retain(|id, weight| {
+            connections
+                .get(*id)
+                .is_some_and(|connection| !connection.command(Command::Handled(*weight)))
+        });
     }
 
     /// A new table, and credit and tracking by it.
@@ -187,6 +209,10 @@ impl Control {
     }
 
     fn handle(&mut self, message: ControlMessage) {
+        if let Some(id) = message.connection() {
+            let handled = self.handled.entry(id).or_default();
+            *handled = handled.saturating_add(message.weight());
+        }
         match message {
             ControlMessage::ConnectionUp(connection) => self.connection_up(connection),
             ControlMessage::ConnectionDown(id) => self.connection_down(id),
@@ -229,7 +255,7 @@ impl Control {
                 self.producer_down(connection, link);
             }
             ControlMessage::TrackingUp { connection, link } => self.tracking_up(&connection, link),
-            ControlMessage::MeshChanged => self.dirty = true,
+            ControlMessage::MeshChanged(_) => self.dirty = true,
             ControlMessage::Reachable {
                 connection,
                 key,
@@ -240,11 +266,6 @@ impl Control {
                 link,
                 address,
             } => self.proxy_up(connection, link, &address),
-            ControlMessage::Management {
-                message,
-                access,
-                connection,
-            } => self.manage(&message, access, connection),
             ControlMessage::Changed(changed) => self.changed(*changed),
             ControlMessage::TcpConsumerUp(connector) => self.tcp_consumer_up(connector),
             ControlMessage::TcpConsumerDown(connector) => self.tcp_consumer_down(&connector),

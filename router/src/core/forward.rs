@@ -17,6 +17,7 @@ use super::{
     annotations::Annotations,
     delivery::{Delivery, Outstanding},
     local::LocalTarget,
+    requests::Request as ManagementRequest,
     shared::{ConnectionHandle, ConnectionId, LINK_CAPACITY, Shared, Via},
     table::{Address, AddressCounts, Consumer, ConsumerTarget, Neighbour, Table},
 };
@@ -246,19 +247,16 @@ pub fn dispatch(shared: &Arc<Shared>, sink: Sink, delivery: Arc<Delivery>) {
             delivery.report(Some(access::refused()), true);
         }
         Sink::Management(access) => {
-            let message = delivery.take(|chunks, _, _| {
-                let mut octets = bytes::BytesMut::new();
-                for chunk in chunks.drain(..) {
-                    octets.extend_from_slice(&chunk);
-                }
-                octets.freeze()
-            });
-            shared.tell(super::shared::ControlMessage::Management {
-                message,
-                access,
-                connection: delivery.arrived_on,
-            });
-            delivery.report(Some(DeliveryState::Accepted), true);
+            let Some(connection) = delivery.arrived_on else {
+                delivery.report(Some(DeliveryState::Released), true);
+                return;
+            };
+            if let Err(request) = shared
+                .requests
+                .add(ManagementRequest::new(connection, access, delivery))
+            {
+                request.refuse(shared, "too many requests of this connection wait");
+            }
         }
     }
 }

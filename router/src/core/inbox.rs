@@ -37,9 +37,19 @@ impl<T> Inbox<T> {
 
     /// Appends one item; gives it back when the queue is full or its consumer is gone.
     pub fn push(&self, item: T) -> Result<(), T> {
+        self.push_within(item, self.limit)
+    }
+
+    /// Appends one item, even if the queue is full: for what must not be lost and is limited by its source. Gives it back
+    /// when the consumer is gone.
+    pub fn push_always(&self, item: T) -> Result<(), T> {
+        self.push_within(item, usize::MAX)
+    }
+
+    fn push_within(&self, item: T, limit: usize) -> Result<(), T> {
         let waker = {
             let mut state = self.lock();
-            if state.closed || state.queue.len() >= self.limit {
+            if state.closed || state.queue.len() >= limit {
                 return Err(item);
             }
             state.queue.push_back(item);
@@ -119,8 +129,11 @@ mod tests {
         assert_eq!(inbox.push(1), Ok(()));
         assert_eq!(inbox.push(2), Ok(()));
         assert_eq!(inbox.push(3), Err(3));
-        assert_eq!(inbox.close(), VecDeque::from([1, 2]));
-        assert_eq!(inbox.push(4), Err(4));
+        assert_eq!(inbox.push_always(4), Ok(()));
+        assert_eq!(inbox.push(5), Err(5));
+        assert_eq!(inbox.close(), VecDeque::from([1, 2, 4]));
+        assert_eq!(inbox.push(6), Err(6));
+        assert_eq!(inbox.push_always(7), Err(7));
     }
 
     #[tokio::test]

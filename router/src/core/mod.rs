@@ -12,5 +12,6 @@ pub mod inbox;
 pub mod links;
 pub mod local;
 pub mod readiness;
+pub mod requests;
 pub mod shared;
 pub mod table;

@@ -20,7 +20,6 @@ use tokio::sync::watch;
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use super::{
-    access::Access,
     address::AddressSpace,
     delivery::Delivery,
     flows::{Flow, FlowGuard, FlowPeer, Flows},
@@ -28,6 +27,7 @@ use super::{
     links::Links,
     local::LocalAddresses,
     readiness::Readiness,
+    requests::Requests,
     table::Table,
 };
 use crate::{
@@ -129,6 +129,8 @@ pub enum Command {
     AttachProducer(Arc<str>),
     /// Edge router: the last local consumer or producer of the address is gone.
     DetachProxy { address: Arc<str>, consumer: bool },
+    /// Of what this driver has told the control task, so much ([`ControlMessage::weight`]) has been handled.
+    Handled(u32),
     /// Close the connection as soon as no message is under way on it.
     Retire,
     /// Let go of this as soon as no message is under way on the connection.
@@ -170,6 +172,8 @@ pub struct ConnectionHandle {
     pub last_delivery: AtomicU32,
     /// Its links, as management shows them.
     pub links: Links,
+    /// Octets of answers of management to requests of this connection that nobody has read yet.
+    pub answers: Arc<AtomicUsize>,
 }
 
 /// Facts of a connection that only management shows.
@@ -231,9 +235,9 @@ impl ConnectionHandle {
         }
     }
 
-    /// Asks the driver to do something; lost if the connection is ending.
-    pub fn command(&self, command: Command) {
-        let _ = self.inbox.push(ConnectionMessage::Command(command));
+    /// Asks the driver to do something; false if that is lost: the connection is ending, or drowning.
+    pub fn command(&self, command: Command) -> bool {
+        self.inbox.push(ConnectionMessage::Command(command)).is_ok()
     }
 }
 
@@ -292,7 +296,7 @@ pub enum ControlMessage {
         link: LinkId,
     },
     /// An edge told its mesh id, which is in the connection's handle.
-    MeshChanged,
+    MeshChanged(ConnectionId),
     /// Edge router: the interior told whether an address (key with class letter) is reachable.
     Reachable {
         connection: ConnectionId,
@@ -304,12 +308,6 @@ pub enum ControlMessage {
         connection: ConnectionId,
         link: LinkId,
         address: Arc<str>,
-    },
-    /// A management request, complete, what its sender may do, and the connection on which it arrived.
-    Management {
-        message: Bytes,
-        access: Access,
-        connection: Option<ConnectionId>,
     },
     /// A change that management asked for was made, or was refused.
     Changed(Box<crate::management::Changed>),
@@ -349,6 +347,49 @@ impl IdleWatch {
     }
 }
 
+impl ControlMessage {
+    /// The connection whose driver tells it, if it comes from one.
+    pub fn connection(&self) -> Option<ConnectionId> {
+        match self {
+            Self::ConnectionUp(connection)
+            | Self::ConsumerUp { connection, .. }
+            | Self::ProducerUp { connection, .. }
+            | Self::TrackingUp { connection, .. } => Some(connection.id),
+            Self::ConnectionDown(connection)
+            | Self::ControlLinksUp(connection)
+            | Self::ControlLinksDown(connection)
+            | Self::Routing { connection, .. }
+            | Self::ConsumerDown { connection, .. }
+            | Self::ProducerDown { connection, .. }
+            | Self::MeshChanged(connection)
+            | Self::Reachable { connection, .. }
+            | Self::ProxyUp { connection, .. } => Some(*connection),
+            Self::Changed(_)
+            | Self::TcpConsumerUp(_)
+            | Self::TcpConsumerDown(_)
+            | Self::WatchUp(_)
+            | Self::WatchDown(_)
+            | Self::ConnectorState { .. }
+            | Self::ConnectorGone { .. }
+            | Self::Configured(_)
+            | Self::ConfigurationRefused(_)
+            | Self::WhenIdle(_)
+            | Self::Drain => None,
+        }
+    }
+
+    /// How much it counts among what a driver may have told and the control task has not handled: one, and one more for
+    /// every 4 KiB.
+    pub fn weight(&self) -> u32 {
+        let octets = match self {
+            Self::Routing { message, .. } => message.len(),
+            Self::Reachable { key, .. } => key.len(),
+            _ => 0,
+        };
+        u32::try_from(octets / 4096).map_or(u32::MAX, |more| more.saturating_add(1))
+    }
+}
+
 /// Everything that drivers, flows and the control task of one router share.
 #[derive(Debug)]
 pub struct Shared {
@@ -368,6 +409,8 @@ pub struct Shared {
     pub local: LocalAddresses,
     /// Messages to the control task.
     pub control: Inbox<ControlMessage>,
+    /// Management requests, which the control task takes when it has nothing more urgent.
+    pub requests: Requests,
     /// Workers, by index.
     pub workers: Vec<WorkerHandle>,
     /// Counters of the whole router.
@@ -439,6 +482,8 @@ pub struct Counters {
     pub connections_refused: AtomicU64,
     /// Links and messages to management that were refused for want of access.
     pub management_refused: AtomicU64,
+    /// Management requests that were refused because too much of their connection waits, or nobody reads the answers.
+    pub requests_refused: AtomicU64,
 }
 
 impl Counters {
@@ -484,6 +529,7 @@ impl Shared {
             table_changed: watch::Sender::new(0),
             local: LocalAddresses::default(),
             control: Inbox::new(CONTROL_INBOX),
+            requests: Requests::default(),
             flows: Arc::new(Flows::new(workers.len())),
             workers,
             counters: Counters::default(),
@@ -570,9 +616,15 @@ impl Shared {
         self.next_worker.fetch_add(1, Ordering::Relaxed) % self.workers.len().max(1)
     }
 
-    /// Tells the control task something; a full queue means that it does not keep up and the message is lost with a log.
+    /// Tells the control task something. Routing messages, which their senders repeat, are lost with a log when it does
+    /// not keep up; all else is in the queue whatever waits: drivers stop reading before they have told much that has not
+    /// been handled.
     pub fn tell(&self, message: ControlMessage) {
-        if let Err(lost) = self.control.push(message) {
+        let told = match message {
+            ControlMessage::Routing { .. } => self.control.push(message),
+            _ => self.control.push_always(message),
+        };
+        if let Err(lost) = told {
             tracing::error!(target: "router::control", message = %Name(&lost), "control queue full or closed, message dropped");
         }
     }
@@ -614,6 +666,7 @@ pub(crate) mod tests {
             octets_out: AtomicU64::new(0),
             last_delivery: AtomicU32::new(0),
             links: Links::default(),
+            answers: Arc::default(),
         }
     }
 

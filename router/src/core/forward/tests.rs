@@ -87,6 +87,7 @@ fn connection(id: u64, role: ConnectionRole, container: &str) -> Arc<ConnectionH
         octets_out: AtomicU64::new(0),
         last_delivery: AtomicU32::new(0),
         links: Links::default(),
+        answers: Arc::default(),
     })
 }
 

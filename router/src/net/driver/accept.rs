@@ -183,7 +183,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 self.engine.accept(link, reply);
                 self.put_link(link, attached);
                 if let Some(connection) = self.handle.clone() {
-                    self.shared.tell(ControlMessage::ProducerUp {
+                    self.tell(ControlMessage::ProducerUp {
                         connection,
                         link,
                         key,
@@ -249,7 +249,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             self.engine.accept(link, reply);
             self.put_link(link, attached);
             let key: Arc<str> = format!("H{address}").into();
-            self.shared.tell(ControlMessage::ConsumerUp {
+            self.tell(ControlMessage::ConsumerUp {
                 connection,
                 link,
                 key,
@@ -266,8 +266,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 attached.kind = Kind::Tracking;
                 self.engine.accept(link, reply);
                 self.put_link(link, attached);
-                self.shared
-                    .tell(ControlMessage::TrackingUp { connection, link });
+                self.tell(ControlMessage::TrackingUp { connection, link });
                 return Ok(());
             }
             MESH_DISCOVERY => return Err(Refusal::Silent),
@@ -291,7 +290,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         attached.address = Some(text);
         self.engine.accept(link, reply);
         self.put_link(link, attached);
-        self.shared.tell(ControlMessage::ConsumerUp {
+        self.tell(ControlMessage::ConsumerUp {
             connection,
             link,
             key,
@@ -372,7 +371,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let links = &mut self.router_links;
         if !links.announced && links.control_in.is_some() && links.control_out.is_some() {
             links.announced = true;
-            self.shared.tell(ControlMessage::ControlLinksUp(self.id));
+            self.tell(ControlMessage::ControlLinksUp(self.id));
         }
     }
 }

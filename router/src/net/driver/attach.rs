@@ -148,7 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             (Kind::Mesh, false) => self.send_mesh_id(link),
             (Kind::Proxy { consumer: false }, false) => {
                 if let Some(address) = attached.address.clone() {
-                    self.shared.tell(ControlMessage::ProxyUp {
+                    self.tell(ControlMessage::ProxyUp {
                         connection: self.id,
                         link,
                         address,
@@ -201,7 +201,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     if let Some(handle) = &self.handle {
                         handle.mesh.store(Some(Arc::new(mesh.to_owned())));
                     }
-                    self.shared.tell(ControlMessage::MeshChanged);
+                    self.tell(ControlMessage::MeshChanged(self.id));
                 }
             }
             Kind::Tracking => {
@@ -212,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     && let (Some(key), Some(reachable)) = (key.as_str(), reachable.as_bool())
                 {
                     let key = key.to_owned();
-                    self.shared.tell(ControlMessage::Reachable {
+                    self.tell(ControlMessage::Reachable {
                         connection: self.id,
                         key,
                         reachable,

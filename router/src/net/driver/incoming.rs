@@ -231,7 +231,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     incoming.state = waits(octets);
                     return Ok(());
                 }
-                self.shared.tell(ControlMessage::Routing {
+                self.tell(ControlMessage::Routing {
                     connection: self.id,
                     message: octets,
                 });

@@ -176,7 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             self.shared.local.remove(name);
         }
         if attached.registered {
-            self.shared.tell(if attached.queue.is_some() {
+            self.tell(if attached.queue.is_some() {
                 ControlMessage::ConsumerDown {
                     connection: self.id,
                     link,
@@ -190,10 +190,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         if attached.kind == Kind::Control && self.router_links.announced {
             self.router_links.announced = false;
-            self.shared.tell(ControlMessage::ControlLinksDown(self.id));
+            self.tell(ControlMessage::ControlLinksDown(self.id));
         }
         if attached.kind == (Kind::Proxy { consumer: false }) && attached.queue.is_some() {
-            self.shared.tell(ControlMessage::ConsumerDown {
+            self.tell(ControlMessage::ConsumerDown {
                 connection: self.id,
                 link,
             });

@@ -61,6 +61,9 @@ use crate::core::{
 const TRANSMIT_HIGH: usize = 256 * 1024;
 /// Time for what is queued when a connection is to be closed.
 const LEAVE: Duration = Duration::from_secs(1);
+/// What the control task may have been told and not have handled before reading pauses, by weight
+/// ([`ControlMessage::weight`]).
+const TOLD_LIMIT: u32 = 1024;
 /// Turns in one poll before other tasks get their turn.
 const TURNS: usize = 16;
 
@@ -188,6 +191,8 @@ pub(crate) struct Driver<S> {
     /// Octets of all incoming messages that wait for their sinks.
     waiting: Arc<AtomicUsize>,
     crowd: Crowd,
+    /// What the control task has been told and has not handled, by weight.
+    told: u32,
     /// Cancelled: closes when everything queued is sent, at the latest then.
     leaving: Option<Instant>,
     /// To be left when no message is under way.
@@ -232,6 +237,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             held: Vec::new(),
             waiting: Arc::default(),
             crowd: Crowd::default(),
+            told: 0,
             leaving: None,
             retiring: false,
             idle_watch: None,
@@ -323,6 +329,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             Command::AttachConsumer(address) => self.attach_proxy(address, true),
             Command::AttachProducer(address) => self.attach_proxy(address, false),
             Command::DetachProxy { address, consumer } => self.detach_proxy(&address, consumer),
+            Command::Handled(weight) => self.told = self.told.saturating_sub(weight),
             Command::Retire => self.retiring = true,
             Command::WhenIdle(watch) => {
                 if !self.is_idle() {
@@ -514,11 +521,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             octets_out: 0.into(),
             last_delivery: 0.into(),
             links: Links::default(),
+            answers: Arc::default(),
         });
         self.handle = Some(handle.clone());
         self.shared.counters.connection_opened(role);
         debug!(target: "router::server", connection = self.id.0, role = role.as_str(), peer = %handle.container, "connection opened");
-        self.shared.tell(ControlMessage::ConnectionUp(handle));
+        self.tell(ControlMessage::ConnectionUp(handle));
         if role == ConnectionRole::InterRouter && self.options.outgoing {
             self.attach_router_links();
             self.invite_data();
@@ -561,10 +569,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         for incoming in self.incoming.drain(..).flatten() {
             incoming.abort();
         }
-        if let Some(handle) = &self.handle {
-            self.shared.counters.connection_ended(handle.role);
-            self.shared.tell(ControlMessage::ConnectionDown(self.id));
+        if let Some(role) = self.handle.as_ref().map(|handle| handle.role) {
+            self.shared.counters.connection_ended(role);
+            self.tell(ControlMessage::ConnectionDown(self.id));
         }
+    }
+
+    /// Tells the control task something of this connection.
+    fn tell(&mut self, message: ControlMessage) {
+        self.told = self.told.saturating_add(message.weight());
+        self.shared.tell(message);
     }
 
     fn window_opened(&mut self, session: SessionId) {

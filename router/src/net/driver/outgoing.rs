@@ -131,9 +131,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             Via::Uplink => self.uplink.anonymous,
         };
         let shared = self.shared.clone();
+        // Clients that are slow get the newest of what is sent to them pre-settled, as much as their link would carry.
+        let capacity = match link.and_then(|link| self.link(link)) {
+            Some(attached) if attached.kind == Kind::Endpoint && delivery.presettled => {
+                LINK_QUEUE.min(self.options.link_capacity as usize).max(1)
+            }
+            _ => LINK_QUEUE,
+        };
         let queue = link.and_then(|link| Some((link, self.link_mut(link)?.queue.as_mut()?)));
         match queue {
-            Some((link, queue)) if queue.waiting.len() < LINK_QUEUE => {
+            Some((link, queue)) if queue.waiting.len() < capacity => {
                 queue.waiting.push_back(delivery);
                 self.mark_ready(link);
                 self.note_queue(link);

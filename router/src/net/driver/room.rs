@@ -8,7 +8,7 @@
 use amqp::engine::{DeliveryKey, SessionId};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::Driver;
+use super::{Driver, TOLD_LIMIT};
 use crate::core::{
     annotations::{DISABLE_Q2, STREAMING},
     delivery::Delivery,
@@ -96,9 +96,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         });
     }
 
-    /// Nothing is read while the sink of a client's message is full, or too much waits for all of them.
+    /// Nothing is read while the sink of a client's message is full, too much waits for all of them, or the control task
+    /// is behind with what came here.
     pub(super) fn is_paused(&self) -> bool {
-        self.crowd.is_full() || self.held.iter().any(|held| held.session.is_none())
+        self.crowd.is_full()
+            || self.told > TOLD_LIMIT
+            || self.held.iter().any(|held| held.session.is_none())
     }
 
     /// The message that takes most of a session's window, where others lack it: one of each such session.

@@ -1,0 +1,174 @@
+//! What one peer can take of a router: its share, and the rest goes to the others.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::time::{Duration, Instant};
+
+use amqp::{
+    Value,
+    engine::{Event, LinkId},
+    message::{Body, Message, Properties},
+    performative::DeliveryState,
+};
+use bytes::{Bytes, BytesMut};
+use e2e::{
+    Plan, TestRouter, eventually,
+    mesh::{self, listener},
+    peer::Peer,
+    within,
+};
+use model::router_config::{Listener, Role};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A management request to a router, about everything that there is.
+fn request(router: &str, reply_to: &str, operation: &str) -> Bytes {
+    let property = |key: &str, value: &str| (Value::from(key), Value::from(value));
+    let message = Message {
+        properties: Properties {
+            to: Some(format!("amqp:/_topo/0/{router}/$management")),
+            reply_to: Some(reply_to.to_owned()),
+            ..Properties::default()
+        },
+        application_properties: vec![property("operation", operation)],
+        body: Body::Value(Value::Map(Vec::new())),
+        ..Message::default()
+    };
+    let mut octets = BytesMut::new();
+    message.encode(&mut octets);
+    octets.freeze()
+}
+
+/// Outcomes of messages.
+#[derive(Debug, Default)]
+struct Outcomes {
+    accepted: usize,
+    /// By the description of the condition.
+    rejected: Vec<String>,
+}
+
+impl Outcomes {
+    fn note(&mut self, event: &Event) {
+        let Event::Disposition {
+            state: Some(state),
+            settled: true,
+            ..
+        } = event
+        else {
+            return;
+        };
+        match state {
+            DeliveryState::Accepted => self.accepted += 1,
+            DeliveryState::Rejected(Some(condition)) => {
+                assert_eq!(condition.condition, "amqp:resource-limit-exceeded");
+                self.rejected
+                    .push(condition.description.clone().unwrap_or_default());
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Sends a message as soon as there is credit for it.
+async fn send(peer: &mut Peer, link: LinkId, message: &Bytes, outcomes: &mut Outcomes) {
+    while peer.engine().credit(link) == 0 {
+        outcomes.note(&peer.event().await);
+    }
+    let delivery = peer.start(link);
+    peer.send(delivery, message.clone(), true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edge_that_asks_without_end_delays_neither_neighbours_nor_others_who_ask() {
+    let mut plan = Plan::routers(2).chain();
+    let (edges, port) = listener("edges", Role::Edge);
+    let (http, metrics) = listener("http", Role::Normal);
+    plan.configs[1].put_listener(edges);
+    plan.configs[1].put_listener(Listener { http: true, ..http });
+    let mesh = plan.start().await;
+    mesh.converged().await;
+    let router = &mesh.routers[1];
+    let memory = router.resident_memory();
+
+    let mut peer = Peer::named(port, "curious").await;
+    let link = peer.produce().await;
+    let question = request("r1", "nobody-reads-this", "QUERY");
+    let mut outcomes = Outcomes::default();
+    let start = Instant::now();
+    // Much longer than a neighbour is given to say something.
+    while start.elapsed() < Duration::from_secs(8) {
+        for _ in 0..100 {
+            send(&mut peer, link, &question, &mut outcomes).await;
+        }
+    }
+    // Another one who asks has its turn.
+    within("an answer", LIMIT, router.rows("router"))
+        .await
+        .unwrap();
+    assert!(outcomes.accepted > 0 && !outcomes.rejected.is_empty());
+    assert!(
+        outcomes
+            .rejected
+            .iter()
+            .all(|reason| reason.contains("too many requests")),
+        "{outcomes:?}"
+    );
+    let refused = e2e::http::metric(metrics, "skupper_management_requests_refused_total").await;
+    assert!(refused >= outcomes.rejected.len() as u64, "{refused}");
+    for router in &mesh.routers {
+        assert!(!router.log().contains("neighbour lost"), "{}", router.log());
+    }
+    let grown = router.resident_memory().saturating_sub(memory);
+    assert!(grown < 100_000_000, "{grown} octets more");
+    mesh.converged().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_nobody_reads_are_limited() {
+    /// Addresses at which nobody reads.
+    const SLOW: usize = 16;
+    let mut config = mesh::interior("r0");
+    let (edges, port) = listener("edges", Role::Edge);
+    config.put_listener(edges);
+    let router = TestRouter::start(config).await;
+    let memory = router.resident_memory();
+    let mut slow = Peer::slow(port, "slow", 4).await;
+    for number in 0..SLOW {
+        slow.consume(&format!("slow-{number}")).await;
+    }
+    let mut asker = Peer::named(port, "asker").await;
+    let link = asker.produce().await;
+    let mut outcomes = Outcomes::default();
+    let not_read = |reason: &String| reason.contains("have not been read");
+    within("no more answers", LIMIT, async {
+        for number in (0..SLOW).cycle() {
+            let question = request("r0", &format!("slow-{number}"), "GET-SCHEMA");
+            send(&mut asker, link, &question, &mut outcomes).await;
+            if outcomes.rejected.iter().any(not_read) {
+                break;
+            }
+        }
+    })
+    .await;
+    let grown = router.resident_memory().saturating_sub(memory);
+    assert!(grown < 100_000_000, "{grown} octets more");
+    assert!(router.log().contains("have not been read"));
+    // Others get their answers, and so does this one when nobody is in the way any more.
+    router.rows("router").await.unwrap();
+    drop(slow);
+    let asker = tokio::sync::Mutex::new((asker, outcomes));
+    eventually("requests are taken again", async || {
+        let (asker, outcomes) = &mut *asker.lock().await;
+        let before = outcomes.accepted;
+        let question = request("r0", "nobody", "GET-SCHEMA");
+        send(asker, link, &question, outcomes).await;
+        for event in asker.events_within(Duration::from_millis(200)).await {
+            outcomes.note(&event);
+        }
+        if outcomes.accepted > before {
+            Ok(())
+        } else {
+            Err("none yet".to_owned())
+        }
+    })
+    .await;
+}
