@@ -20,7 +20,9 @@ mod entity;
 mod error;
 mod failover;
 mod log;
+mod network;
 mod parse;
+mod policy;
 mod proxy;
 mod router;
 mod site;
@@ -40,15 +42,16 @@ pub use self::{
     error::ConfigError,
     failover::{AmqpUrl, MAX_FAILOVER_URLS},
     log::{LOG_MODULES, LogEntity, LogSelector},
+    network::NetworkEntity,
     proxy::ProxyProfile,
     router::RouterEntity,
     site::SiteEntity,
     ssl_profile::SslProfile,
-    tcp::{TcpConnector, TcpListener},
+    tcp::{ListenerAddress, TcpConnector, TcpListener},
     uid::{UidFormat, UidPart},
     value::{
-        AddressFamily, AmqpScheme, Distribution, Encapsulation, EntityKind, LogLevel, Mode, Role,
-        Sensitive, StripAnnotations,
+        AddressFamily, AmqpScheme, Distribution, Encapsulation, EntityKind, LogLevel, Mode,
+        MultiAddressStrategy, Role, Sensitive, StripAnnotations,
     },
 };
 
@@ -77,12 +80,16 @@ pub struct RouterConfig {
     pub addresses: Vec<AddressEntity>,
     /// Where TCP clients are accepted
     pub tcp_listeners: BTreeMap<String, TcpListener>,
+    /// Addresses of TCP listeners that have several
+    pub listener_addresses: BTreeMap<String, ListenerAddress>,
     /// Where TCP servers are
     pub tcp_connectors: BTreeMap<String, TcpConnector>,
     /// What is logged
     pub logs: Vec<LogEntity>,
     /// The site, for flow records
     pub site: Option<SiteEntity>,
+    /// The network, if the file names one
+    pub network: Option<NetworkEntity>,
 }
 
 /// A configuration that was read, and what to tell about it
@@ -105,9 +112,11 @@ impl RouterConfig {
             connectors: BTreeMap::new(),
             addresses: Vec::new(),
             tcp_listeners: BTreeMap::new(),
+            listener_addresses: BTreeMap::new(),
             tcp_connectors: BTreeMap::new(),
             logs: Vec::new(),
             site: None,
+            network: None,
         }
     }
 
@@ -155,10 +164,24 @@ impl RouterConfig {
         self.tcp_listeners.insert(listener.name.clone(), listener);
     }
 
+    /// Adds or replaces an address of a TCP listener
+    pub fn put_listener_address(&mut self, address: ListenerAddress) {
+        self.listener_addresses
+            .insert(address.name.clone(), address);
+    }
+
     /// Adds or replaces a TCP connector
     pub fn put_tcp_connector(&mut self, connector: TcpConnector) {
         self.tcp_connectors
             .insert(connector.name.clone(), connector);
+    }
+
+    /// Name in front of the addresses of `tcpListener` and `tcpConnector` entities, with a slash between
+    pub fn tenant(&self) -> Option<&str> {
+        let network = self.network.as_ref();
+        network
+            .and_then(|network| network.tenant_id.as_deref())
+            .or(self.router.van_id.as_deref())
     }
 
     /// Checks references, roles against the mode, and duplicates

@@ -61,6 +61,17 @@ impl<'a> Attributes<'a> {
         Ok(self.text(attribute)?.filter(|text| !text.is_empty()))
     }
 
+    /// Takes the name of an entity of which there is one only
+    pub(super) fn take_name(&mut self) {
+        self.values.remove("name");
+    }
+
+    /// Takes everything that is left, with one warning
+    pub(super) fn ignored(mut self, reason: impl Display) {
+        self.values.clear();
+        self.warn(reason);
+    }
+
     pub(super) fn required(&mut self, attribute: &'static str) -> Result<String, ConfigError> {
         self.filled(attribute)?.ok_or_else(|| ConfigError::Missing {
             entity: self.label.clone(),

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{ConfigError, Mode, Role, RouterConfig};
+use super::{ConfigError, Mode, MultiAddressStrategy, Role, RouterConfig};
 
 pub(super) fn check(config: &RouterConfig) -> Result<(), ConfigError> {
     check_router(config)?;
     check_profiles(config)?;
     check_connections(config)?;
+    check_listener_addresses(config)?;
     check_sockets(config)
 }
 
@@ -175,6 +176,30 @@ fn check_connections(config: &RouterConfig) -> Result<(), ConfigError> {
         };
         if !allowed {
             return forbidden(format!("connector {:?}", connector.name), connector.role);
+        }
+    }
+    Ok(())
+}
+
+/// Each belongs to a TCP listener that takes several
+fn check_listener_addresses(config: &RouterConfig) -> Result<(), ConfigError> {
+    for address in config.listener_addresses.values() {
+        let label = || format!("listenerAddress {:?}", address.name);
+        let Some(listener) = config.tcp_listeners.get(&address.listener) else {
+            return Err(ConfigError::UnknownTcpListener {
+                entity: label(),
+                listener: address.listener.clone(),
+            });
+        };
+        if listener.strategy == MultiAddressStrategy::None {
+            return Err(ConfigError::Invalid {
+                entity: label(),
+                attribute: "listener".to_owned(),
+                reason: format!(
+                    "tcpListener {:?} has one address only; give it a multiAddressStrategy",
+                    listener.name
+                ),
+            });
         }
     }
     Ok(())

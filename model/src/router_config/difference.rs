@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    AddressEntity, Connector, Listener, LogEntity, RouterConfig, RouterEntity, SiteEntity,
-    SslProfile, TcpConnector, TcpListener,
+    AddressEntity, Connector, Listener, ListenerAddress, LogEntity, NetworkEntity, RouterConfig,
+    RouterEntity, SiteEntity, SslProfile, TcpConnector, TcpListener,
 };
 
 /// Steps from one configuration to the next, by kind of entity
@@ -24,12 +24,16 @@ pub struct ConfigDiff {
     pub addresses: Changes<AddressEntity>,
     /// TCP listeners
     pub tcp_listeners: Changes<TcpListener>,
+    /// Addresses of TCP listeners
+    pub listener_addresses: Changes<ListenerAddress>,
     /// TCP connectors
     pub tcp_connectors: Changes<TcpConnector>,
     /// Log settings
     pub logs: Changes<LogEntity>,
     /// The site entity: old and new
     pub site: Option<Box<(Option<SiteEntity>, Option<SiteEntity>)>>,
+    /// The network entity: old and new
+    pub network: Option<Box<(Option<NetworkEntity>, Option<NetworkEntity>)>>,
 }
 
 /// Changes of one kind of entity; entities are the same if their names are
@@ -53,9 +57,11 @@ impl ConfigDiff {
             && self.connectors.is_empty()
             && self.addresses.is_empty()
             && self.tcp_listeners.is_empty()
+            && self.listener_addresses.is_empty()
             && self.tcp_connectors.is_empty()
             && self.logs.is_empty()
             && self.site.is_none()
+            && self.network.is_none()
     }
 }
 
@@ -102,7 +108,7 @@ impl<T: Clone + PartialEq> Changes<T> {
 
 pub(super) fn difference(old: &RouterConfig, new: &RouterConfig) -> ConfigDiff {
     ConfigDiff {
-        refused: refusal(&old.router, &new.router),
+        refused: refusal(old, new),
         router: (old.router != new.router)
             .then(|| Box::new((old.router.clone(), new.router.clone()))),
         ssl_profiles: Changes::of_maps(&old.ssl_profiles, &new.ssl_profiles),
@@ -112,9 +118,12 @@ pub(super) fn difference(old: &RouterConfig, new: &RouterConfig) -> ConfigDiff {
             entity.matches.clone()
         }),
         tcp_listeners: Changes::of_maps(&old.tcp_listeners, &new.tcp_listeners),
+        listener_addresses: Changes::of_maps(&old.listener_addresses, &new.listener_addresses),
         tcp_connectors: Changes::of_maps(&old.tcp_connectors, &new.tcp_connectors),
         logs: Changes::of_lists(&old.logs, &new.logs, |entity| entity.module.clone()),
         site: (old.site != new.site).then(|| Box::new((old.site.clone(), new.site.clone()))),
+        network: (old.network != new.network)
+            .then(|| Box::new((old.network.clone(), new.network.clone()))),
     }
 }
 
@@ -134,18 +143,27 @@ fn connectors(old: &RouterConfig, new: &RouterConfig) -> Changes<Connector> {
     changes
 }
 
-/// The rest of the network knows the router by these
-fn refusal(old: &RouterEntity, new: &RouterEntity) -> Option<String> {
-    if old.id != new.id {
+/// The rest of the network knows the router, and what it offers, by these
+fn refusal(old: &RouterConfig, new: &RouterConfig) -> Option<String> {
+    let (before, after) = (&old.router, &new.router);
+    if before.id != after.id {
         return Some(format!(
             "the router's id changes from {:?} to {:?}, which needs a restart",
-            old.id, new.id
+            before.id, after.id
         ));
     }
-    (old.mode != new.mode).then(|| {
-        format!(
+    if before.mode != after.mode {
+        return Some(format!(
             "the router's mode changes from {} to {}, which needs a restart",
-            old.mode, new.mode
+            before.mode, after.mode
+        ));
+    }
+    let (before, after) = (old.tenant(), new.tenant());
+    (before != after).then(|| {
+        format!(
+            "vanId or tenantId changes from {:?} to {:?}, which needs a restart",
+            before.unwrap_or_default(),
+            after.unwrap_or_default()
         )
     })
 }

@@ -3,9 +3,9 @@
 use serde_json::{Map, Value};
 
 use super::{
-    AddressEntity, AddressMatch, ConfigError, Connector, EntityKind, Listener, LogEntity,
-    ProxyProfile, RouterConfig, SslProfile, TcpConnector, TcpListener, attributes::Attributes,
-    value::Word as _, write,
+    AddressEntity, AddressMatch, ConfigError, Connector, EntityKind, Listener, ListenerAddress,
+    LogEntity, ProxyProfile, RouterConfig, SslProfile, TcpConnector, TcpListener,
+    attributes::Attributes, value::Word as _, write,
 };
 
 /// One entity of a kind that may come and go while a router runs
@@ -23,6 +23,8 @@ pub enum Entity {
     Address(AddressEntity),
     /// `tcpListener`
     TcpListener(TcpListener),
+    /// `listenerAddress`
+    ListenerAddress(ListenerAddress),
     /// `tcpConnector`
     TcpConnector(TcpConnector),
     /// `log`
@@ -83,6 +85,7 @@ impl Entity {
             Self::Connector(entity) => write::connector(entity),
             Self::Address(entity) => write::address(entity),
             Self::TcpListener(entity) => write::tcp_listener(entity),
+            Self::ListenerAddress(entity) => write::listener_address(entity),
             Self::TcpConnector(entity) => write::tcp_connector(entity),
             Self::Log(entity) => write::log(entity),
         };
@@ -101,6 +104,7 @@ impl Entity {
             Self::Listener(entity) => (EntityKind::Listener, &entity.name),
             Self::Connector(entity) => (EntityKind::Connector, &entity.name),
             Self::TcpListener(entity) => (EntityKind::TcpListener, &entity.name),
+            Self::ListenerAddress(entity) => (EntityKind::ListenerAddress, &entity.name),
             Self::TcpConnector(entity) => (EntityKind::TcpConnector, &entity.name),
             Self::Log(entity) => (EntityKind::Log, &entity.module),
         };
@@ -118,6 +122,9 @@ impl Entity {
             EntityKind::Connector => Self::Connector(Box::new(Connector::read(attributes)?)),
             EntityKind::Address => Self::Address(AddressEntity::read(attributes)?),
             EntityKind::TcpListener => Self::TcpListener(TcpListener::read(attributes)?),
+            EntityKind::ListenerAddress => {
+                Self::ListenerAddress(ListenerAddress::read(attributes)?)
+            }
             EntityKind::TcpConnector => Self::TcpConnector(TcpConnector::read(attributes)?),
             EntityKind::Log => Self::Log(LogEntity::read(attributes)?),
         })
@@ -151,6 +158,9 @@ impl RouterConfig {
             }
             EntityKind::Address => return None,
             EntityKind::TcpListener => Entity::TcpListener(self.tcp_listeners.get(name)?.clone()),
+            EntityKind::ListenerAddress => {
+                Entity::ListenerAddress(self.listener_addresses.get(name)?.clone())
+            }
             EntityKind::TcpConnector => {
                 Entity::TcpConnector(self.tcp_connectors.get(name)?.clone())
             }
@@ -186,6 +196,10 @@ impl RouterConfig {
                 .tcp_listeners
                 .insert(entity.name.clone(), entity)
                 .is_none(),
+            Entity::ListenerAddress(entity) => self
+                .listener_addresses
+                .insert(entity.name.clone(), entity)
+                .is_none(),
             Entity::TcpConnector(entity) => self
                 .tcp_connectors
                 .insert(entity.name.clone(), entity)
@@ -219,6 +233,9 @@ impl RouterConfig {
             EntityKind::Address => {}
             EntityKind::TcpListener => {
                 self.tcp_listeners.remove(name);
+            }
+            EntityKind::ListenerAddress => {
+                self.listener_addresses.remove(name);
             }
             EntityKind::TcpConnector => {
                 self.tcp_connectors.remove(name);

@@ -74,6 +74,14 @@ pub enum ConfigError {
         /// What it names
         profile: String,
     },
+    /// A TCP listener that is not defined
+    #[error("{entity} is for the tcpListener {listener:?}, which is not defined")]
+    UnknownTcpListener {
+        /// Type and name
+        entity: String,
+        /// What it names
+        listener: String,
+    },
     /// A TLS profile without the files that its use needs
     #[error("{entity} uses the sslProfile {profile:?}, which has no {attribute}")]
     IncompleteProfile {

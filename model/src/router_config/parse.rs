@@ -3,19 +3,14 @@
 use serde_json::{Map, Value};
 
 use super::{
-    ConfigError, Entity, EntityKind, Mode, Parsed, RouterConfig, RouterEntity, SiteEntity,
+    ConfigError, Entity, EntityKind, Mode, NetworkEntity, Parsed, RouterConfig, RouterEntity,
+    SiteEntity,
     attributes::{Attributes, camel_case},
+    policy,
 };
 
 /// Types that C routers know and this one does not
-const NOT_SUPPORTED: [&str; 6] = [
-    "autoLink",
-    "httpConnector",
-    "httpListener",
-    "listenerAddress",
-    "policy",
-    "vhost",
-];
+const NOT_SUPPORTED: [&str; 3] = ["autoLink", "httpConnector", "httpListener"];
 
 /// Type and attributes
 type Entry = (String, Map<String, Value>);
@@ -23,6 +18,7 @@ type Entry = (String, Map<String, Value>);
 pub(super) fn parse(text: &str) -> Result<Parsed, ConfigError> {
     let mut warnings = Vec::new();
     let mut router = None;
+    let mut policy = None;
     let mut config = RouterConfig::new(RouterEntity::new("Standalone", Mode::Standalone));
     for (kind, attributes) in entities(text)? {
         let mut attributes = Attributes::new(&kind, attributes, &mut warnings)?;
@@ -35,6 +31,16 @@ pub(super) fn parse(text: &str) -> Result<Parsed, ConfigError> {
                 .site
                 .replace(SiteEntity::read(&mut attributes)?)
                 .is_none(),
+            "network" => config
+                .network
+                .replace(NetworkEntity::read(&mut attributes)?)
+                .is_none(),
+            "policy" => policy.replace(policy::read(&mut attributes)?).is_none(),
+            // Without enableVhostPolicy, which is refused, it has no effect in C routers either.
+            "vhost" => {
+                attributes.ignored("has no effect: policies are not enforced");
+                continue;
+            }
             _ if NOT_SUPPORTED.contains(&kind.as_str()) => {
                 return Err(ConfigError::NotSupported(label));
             }

@@ -31,8 +31,10 @@ pub struct RouterEntity {
     pub default_distribution: Distribution,
     /// Free text shown to other routers; Skupper puts a JSON text here: site id, version, platform
     pub metadata: Option<String>,
-    /// Prefix of all service addresses
+    /// Prefix of the addresses of all TCP services, with a slash behind it
     pub van_id: Option<String>,
+    /// Whether flows end with the TCP listener or connector that made them; `None`: as `false`
+    pub drop_tcp_connections: Option<bool>,
 }
 
 impl RouterEntity {
@@ -52,6 +54,7 @@ impl RouterEntity {
             default_distribution: Distribution::Balanced,
             metadata: None,
             van_id: None,
+            drop_tcp_connections: None,
         }
     }
 
@@ -91,12 +94,12 @@ impl RouterEntity {
                 .unwrap_or(default.default_distribution),
             metadata: attributes.filled("metadata")?,
             van_id: attributes.filled("vanId")?,
+            drop_tcp_connections: attributes.boolean("dropTcpConnections")?,
             ..default
         };
         attributes.without_effect(&[
             "area",
             "debugDumpFile",
-            "dropTcpConnections",
             "name",
             "saslConfigDir",
             "saslConfigName",

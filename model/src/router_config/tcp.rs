@@ -1,14 +1,18 @@
-//! TCP services: `tcpListener` and `tcpConnector`.
+//! TCP services: `tcpListener`, `listenerAddress` and `tcpConnector`.
 
-use super::{ConfigError, Encapsulation, attributes::Attributes, connection::LOOPBACK};
+use super::{
+    ConfigError, Encapsulation, MultiAddressStrategy, attributes::Attributes, connection::LOOPBACK,
+};
 
 /// Entity `tcpListener`: accepts clients of a service
 #[derive(Clone, Debug, PartialEq)]
 pub struct TcpListener {
     /// Unique among the TCP listeners
     pub name: String,
-    /// Address of the service on the network
+    /// Address of the service on the network; empty if there are several
     pub address: String,
+    /// How the address of a client is chosen, if there are several ([`ListenerAddress`])
+    pub strategy: MultiAddressStrategy,
     /// Local address; empty: all, IPv4 and IPv6
     pub host: String,
     /// Port; 0: any free one
@@ -31,6 +35,7 @@ impl TcpListener {
         Self {
             name: name.into(),
             address: address.into(),
+            strategy: MultiAddressStrategy::None,
             host: String::new(),
             port,
             site_id: None,
@@ -48,15 +53,19 @@ impl TcpListener {
             entity: attributes.label().to_owned(),
             attribute: "port",
         })?;
-        if !matches!(
-            attributes.text("multiAddressStrategy")?.as_deref(),
-            None | Some("" | "none")
-        ) {
-            return Err(ConfigError::NotSupported(format!(
-                "multiAddressStrategy of {}",
-                attributes.label()
-            )));
-        }
+        let strategy = attributes
+            .choice("multiAddressStrategy")?
+            .unwrap_or(MultiAddressStrategy::None);
+        let address = match strategy {
+            MultiAddressStrategy::None => attributes.required("address")?,
+            MultiAddressStrategy::Priority | MultiAddressStrategy::Weighted => {
+                if attributes.filled("address")?.is_some() {
+                    attributes
+                        .warn("attribute \"address\" has no effect with a multiAddressStrategy");
+                }
+                String::new()
+            }
+        };
         if !matches!(
             attributes.text("observer")?.as_deref(),
             None | Some("" | "auto" | "none")
@@ -66,8 +75,9 @@ impl TcpListener {
         let name = attributes
             .filled("name")?
             .unwrap_or_else(|| format!("tcpListener/{host}:{port}"));
-        let default = Self::new(name, attributes.required("address")?, port);
+        let default = Self::new(name, address, port);
         Ok(Self {
+            strategy,
             host,
             site_id: attributes.filled("siteId")?,
             // Zero and less mean the most that the system allows.
@@ -81,6 +91,39 @@ impl TcpListener {
                 .choice("encapsulation")?
                 .unwrap_or(default.encapsulation),
             ..default
+        })
+    }
+}
+
+/// Entity `listenerAddress`: one of the addresses of a TCP listener that has several
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListenerAddress {
+    /// Unique among the listener addresses
+    pub name: String,
+    /// Address of the service on the network
+    pub address: String,
+    /// Priority or weight, by the listener's strategy; as a weight, what is less than 1 is none
+    pub value: i32,
+    /// Name of the [`TcpListener`]
+    pub listener: String,
+}
+
+impl ListenerAddress {
+    /// From the attributes of the file
+    pub(super) fn read(attributes: &mut Attributes<'_>) -> Result<Self, ConfigError> {
+        let address = attributes.required("address")?;
+        let listener = attributes.required("listener")?;
+        let value = attributes.number("value", i32::MIN, i32::MAX)?;
+        Ok(Self {
+            name: attributes
+                .filled("name")?
+                .unwrap_or_else(|| format!("listenerAddress/{listener}:{address}")),
+            value: value.ok_or_else(|| ConfigError::Missing {
+                entity: attributes.label().to_owned(),
+                attribute: "value",
+            })?,
+            address,
+            listener,
         })
     }
 }

@@ -111,6 +111,18 @@ words! {
 }
 
 words! {
+    /// How a TCP listener with several addresses chooses the one of a new client
+    MultiAddressStrategy {
+        /// It has one address
+        None = "none",
+        /// The reachable one with the highest value
+        Priority = "priority",
+        /// Any reachable one, the more often the higher its value
+        Weighted = "weighted",
+    }
+}
+
+words! {
     /// Framing of TCP streams between routers
     Encapsulation {
         /// Found out by asking the other router
@@ -181,6 +193,8 @@ words! {
         Address = "address",
         /// `tcpListener`
         TcpListener = "tcpListener",
+        /// `listenerAddress`
+        ListenerAddress = "listenerAddress",
         /// `tcpConnector`
         TcpConnector = "tcpConnector",
         /// `log`

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json, ser::PrettyFormatter};
 
 use super::{
     AddressEntity, AddressFamily, AddressMatch, AmqpUrl, Connector, Distribution, Listener,
-    LogEntity, ProxyProfile, RouterConfig, RouterEntity, Sensitive, SiteEntity, SslProfile,
-    TcpConnector, TcpListener, UidFormat,
+    ListenerAddress, LogEntity, MultiAddressStrategy, NetworkEntity, ProxyProfile, RouterConfig,
+    RouterEntity, Sensitive, SiteEntity, SslProfile, TcpConnector, TcpListener, UidFormat,
 };
 
 /// Indented as Skupper writes it; no final newline
@@ -56,12 +56,24 @@ pub(super) fn to_json(config: &RouterConfig) -> String {
             .values()
             .map(|entity| json!(["tcpListener", tcp_listener(entity)])),
     );
+    entities.extend(
+        config
+            .listener_addresses
+            .values()
+            .map(|entity| json!(["listenerAddress", listener_address(entity)])),
+    );
     entities.extend(config.logs.iter().map(|entity| json!(["log", log(entity)])));
     entities.extend(
         config
             .site
             .iter()
             .map(|entity| json!(["site", site(entity)])),
+    );
+    entities.extend(
+        config
+            .network
+            .iter()
+            .map(|entity| json!(["network", network(entity)])),
     );
 
     let mut text = Vec::new();
@@ -169,6 +181,7 @@ fn router(entity: &RouterEntity) -> Value {
         )
         .some("metadata", entity.metadata.as_deref())
         .some("vanId", entity.van_id.as_deref())
+        .some("dropTcpConnections", entity.drop_tcp_connections)
         .0
         .into()
 }
@@ -330,7 +343,15 @@ pub(super) fn tcp_listener(entity: &TcpListener) -> Value {
         .always("name", entity.name.as_str())
         .unless("host", entity.host.as_str(), "")
         .always("port", entity.port.to_string())
-        .always("address", entity.address.as_str())
+        .some(
+            "address",
+            Some(entity.address.as_str()).filter(|address| !address.is_empty()),
+        )
+        .unless(
+            "multiAddressStrategy",
+            entity.strategy.as_str(),
+            MultiAddressStrategy::None.as_str(),
+        )
         .some("siteId", entity.site_id.as_deref())
         .some("backlog", entity.backlog)
         .some("sslProfile", entity.ssl_profile.as_deref())
@@ -340,6 +361,16 @@ pub(super) fn tcp_listener(entity: &TcpListener) -> Value {
             entity.encapsulation.as_str(),
             default.encapsulation.as_str(),
         )
+        .0
+        .into()
+}
+
+pub(super) fn listener_address(entity: &ListenerAddress) -> Value {
+    Writer::default()
+        .always("name", entity.name.as_str())
+        .always("address", entity.address.as_str())
+        .always("value", entity.value)
+        .always("listener", entity.listener.as_str())
         .0
         .into()
 }
@@ -383,6 +414,14 @@ fn site(entity: &SiteEntity) -> Value {
         .some("version", entity.version.as_deref())
         .some("platform", entity.platform.as_deref())
         .some("namespace", entity.namespace.as_deref())
+        .0
+        .into()
+}
+
+fn network(entity: &NetworkEntity) -> Value {
+    Writer::default()
+        .some("networkId", entity.network_id.as_deref())
+        .some("tenantId", entity.tenant_id.as_deref())
         .0
         .into()
 }

@@ -13,9 +13,9 @@ use amqp::{BytesMut, Symbol, Value};
 use model::router_config::{Entity, EntityKey, RouterConfig};
 use router::core::{access::Access, shared::ConnectorState};
 use router::management::{
-    Action, AddressRow, Change, ChangeError, ConnectionRow, Handled, LinkRow, LogCounts, LogLine,
-    NodeRow, PolicyCounts, RouterRow, Rows, Source, TcpConnectionRow, TcpConnectorRow,
-    TcpListenerRow, handle,
+    Action, AddressRow, Change, ChangeError, ConnectionRow, Handled, LinkRow, ListenerAddressRow,
+    LogCounts, LogLine, NodeRow, PolicyCounts, RouterRow, Rows, Source, TcpConnectionRow,
+    TcpConnectorRow, TcpListenerRow, handle,
 };
 
 use super::drive::Script;
@@ -367,6 +367,15 @@ impl Source for Router {
             ..TcpListenerRow::default()
         });
         rows.collect()
+    }
+
+    fn listener_addresses(&self) -> Vec<ListenerAddressRow> {
+        let rows = self.0.listener_addresses.values();
+        rows.map(|entity| ListenerAddressRow {
+            name: entity.name.clone(),
+            ..ListenerAddressRow::default()
+        })
+        .collect()
     }
 
     fn tcp_connectors(&self) -> Vec<TcpConnectorRow> {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io, sync::Arc};
 
-use model::router_config::{self as config, Role, RouterConfig};
+use model::router_config::{self as config, Changes, Role, RouterConfig};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
@@ -63,7 +63,7 @@ impl Applied {
             profiles,
             adaptors,
             http,
-            config: config.clone(),
+            config,
             listeners: BTreeMap::new(),
             connectors: BTreeMap::new(),
             connections: CancellationToken::new(),
@@ -71,11 +71,12 @@ impl Applied {
         for (listener, socket) in bound {
             applied.listen(&listener, socket);
         }
-        for connector in config.connectors.into_values() {
+        let config = applied.config.clone();
+        for connector in config.connectors.values().cloned() {
             applied.connect(connector);
         }
         for listener in config.tcp_listeners.values() {
-            applied.add_tcp_listener(listener);
+            applied.add_tcp_listener(listener, &config);
         }
         for connector in config.tcp_connectors.values() {
             applied.add_tcp_connector(connector);
@@ -116,11 +117,13 @@ impl Applied {
         }
         self.profiles.replace(&new.ssl_profiles);
         self.config.proxy_profiles.clone_from(&new.proxy_profiles);
+        // C routers of version 3 end them unless told otherwise; here somebody has to say so.
+        let drop_flows = new.router.drop_tcp_connections == Some(true);
         for connector in &difference.tcp_connectors.removed {
-            self.remove_tcp_connector(connector, false);
+            self.remove_tcp_connector(connector, drop_flows);
         }
         for listener in &difference.tcp_listeners.removed {
-            self.remove_tcp_listener(listener, false);
+            self.remove_tcp_listener(listener, drop_flows);
         }
         for connector in &difference.connectors.removed {
             self.disconnect(&connector.name);
@@ -158,13 +161,17 @@ impl Applied {
         for connector in &difference.tcp_connectors.added {
             self.add_tcp_connector(connector);
         }
-        for (old, new) in &difference.tcp_listeners.changed {
-            let moved = (&old.address, &old.host, old.port) != (&new.address, &new.host, new.port);
-            self.remove_tcp_listener(old, moved);
-            self.add_tcp_listener(new);
+        self.change_listener_addresses(&difference.listener_addresses, &difference.tcp_listeners);
+        for (old, next) in &difference.tcp_listeners.changed {
+            let place = |one: &config::TcpListener| {
+                let address = (one.address.clone(), one.strategy);
+                (address, one.host.clone(), one.port)
+            };
+            self.remove_tcp_listener(old, place(old) != place(next));
+            self.add_tcp_listener(next, &new);
         }
         for listener in &difference.tcp_listeners.added {
-            self.add_tcp_listener(listener);
+            self.add_tcp_listener(listener, &new);
         }
         self.config = new;
         self.shared
@@ -267,8 +274,45 @@ impl Applied {
         }
     }
 
-    fn add_tcp_listener(&self, config: &config::TcpListener) {
-        let listener = Arc::new(TcpListener::new(config, &self.profiles));
+    /// Changes the addresses of listeners that stay as they are.
+    fn change_listener_addresses(
+        &self,
+        changes: &Changes<config::ListenerAddress>,
+        listeners: &Changes<config::TcpListener>,
+    ) {
+        let listener = |name: &str| {
+            let mut others = listeners
+                .added
+                .iter()
+                .chain(listeners.changed.iter().map(|(_, next)| next));
+            // They are made anew, with all of their addresses.
+            if others.any(|other| other.name == name) {
+                return None;
+            }
+            self.adaptors.with(|maps| maps.listeners.get(name).cloned())
+        };
+        let before = changes.changed.iter().map(|(old, _)| old);
+        for address in changes.removed.iter().chain(before) {
+            if let Some(listener) = listener(&address.listener) {
+                listener.remove_address(&self.shared, &address.name);
+            }
+        }
+        let after = changes.changed.iter().map(|(_, next)| next);
+        for address in changes.added.iter().chain(after) {
+            if let Some(listener) = listener(&address.listener) {
+                listener.add_address(&self.shared, address);
+            }
+        }
+    }
+
+    /// A listener with its addresses in the configuration `of`.
+    fn add_tcp_listener(&self, config: &config::TcpListener, of: &RouterConfig) {
+        let listener = Arc::new(TcpListener::new(config, &self.profiles, of.tenant()));
+        for address in of.listener_addresses.values() {
+            if address.listener == config.name {
+                listener.add_address(&self.shared, address);
+            }
+        }
         self.adaptors
             .with(|maps| maps.listeners.insert(config.name.clone(), listener.clone()));
         if let Some(worker) = self.shared.workers.first() {
@@ -289,7 +333,11 @@ impl Applied {
     }
 
     fn add_tcp_connector(&self, config: &config::TcpConnector) {
-        let connector = Arc::new(TcpConnector::new(config, &self.profiles));
+        let connector = Arc::new(TcpConnector::new(
+            config,
+            &self.profiles,
+            self.config.tenant(),
+        ));
         self.adaptors.with(|maps| {
             maps.connectors
                 .insert(config.name.clone(), connector.clone())

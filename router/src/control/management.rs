@@ -1,14 +1,14 @@
 //! What management shows: rows made from the state of the control task.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
 use amqp::{Value, message::Message};
 use bytes::{Bytes, BytesMut};
-use model::router_config::{Encapsulation, RouterConfig};
+use model::router_config::{Encapsulation, MultiAddressStrategy, RouterConfig};
 use tracing::{debug, info};
 
 use super::{
@@ -26,8 +26,9 @@ use crate::{
         shared::{Command, ConnectionHandle, ConnectionId, ConnectionRole, ConnectorState},
     },
     management::{
-        self, AddressRow, Changed, ConnectionRow, Handled, LinkRow, LogCounts, LogLine, NodeRow,
-        PolicyCounts, RouterRow, Rows, Source, TcpConnectionRow, TcpConnectorRow, TcpListenerRow,
+        self, AddressRow, Changed, ConnectionRow, Handled, LinkRow, ListenerAddressRow, LogCounts,
+        LogLine, NodeRow, PolicyCounts, RouterRow, Rows, Source, TcpConnectionRow, TcpConnectorRow,
+        TcpListenerRow,
     },
     routing::Treatment,
 };
@@ -273,7 +274,7 @@ impl Source for Control {
             id: router.id.clone(),
             mode: router.mode.to_string(),
             area: "0".to_owned(),
-            van_id: router.van_id.clone(),
+            van_id: self.config.tenant().map(str::to_owned),
             version: model::COMPATIBILITY_VERSION.to_owned(),
             metadata: router.metadata.clone(),
             addr_count: table.addresses.len() as u64,
@@ -417,7 +418,16 @@ impl Source for Control {
                     let configured = self.config.tcp_listeners.get(&listener.name);
                     TcpListenerRow {
                         name: listener.name.clone(),
-                        address: listener.address.to_string(),
+                        address: configured
+                            .map(|entity| entity.address.clone())
+                            .filter(|address| !address.is_empty()),
+                        multi_address_strategy: configured
+                            .map_or(MultiAddressStrategy::None, |entity| entity.strategy)
+                            .to_string(),
+                        backlog: configured
+                            .and_then(|entity| entity.backlog)
+                            .and_then(|backlog| i32::try_from(backlog).ok())
+                            .unwrap_or(0),
                         host: listener.host.clone(),
                         port: listener.port.to_string(),
                         site_id: listener.site_id.clone(),
@@ -436,11 +446,36 @@ impl Source for Control {
                         }
                         .to_owned(),
                         connection_msg: error,
-                        ..TcpListenerRow::default()
                     }
                 })
                 .collect()
         })
+    }
+
+    fn listener_addresses(&self) -> Vec<ListenerAddressRow> {
+        let opened: HashMap<(String, String), u64> = self.adaptors.with(|maps| {
+            let addresses = maps.listeners.values().flat_map(|listener| {
+                let targets = listener.addresses().into_iter();
+                targets.filter_map(|target| {
+                    let name = target.name.clone()?;
+                    Some(((listener.name.clone(), name), target.opened()))
+                })
+            });
+            addresses.collect()
+        });
+        let entities = self.config.listener_addresses.values();
+        entities
+            .map(|entity| ListenerAddressRow {
+                name: entity.name.clone(),
+                address: entity.address.clone(),
+                value: entity.value,
+                listener: entity.listener.clone(),
+                connections_opened: opened
+                    .get(&(entity.listener.clone(), entity.name.clone()))
+                    .copied()
+                    .unwrap_or_default(),
+            })
+            .collect()
     }
 
     fn tcp_connectors(&self) -> Vec<TcpConnectorRow> {
@@ -452,7 +487,10 @@ impl Source for Control {
                     let configured = self.config.tcp_connectors.get(&connector.name);
                     TcpConnectorRow {
                         name: connector.name.clone(),
-                        address: connector.address.to_string(),
+                        address: configured.map_or_else(
+                            || connector.address.to_string(),
+                            |entity| entity.address.clone(),
+                        ),
                         host: connector.host.clone(),
                         port: connector.port.to_string(),
                         site_id: configured.and_then(|entity| entity.site_id.clone()),

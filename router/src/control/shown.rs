@@ -64,7 +64,7 @@ pub(super) fn tcp_connection_row(id: u64, flow: &Flow) -> TcpConnectionRow {
     let (host, direction) = far_end(flow);
     TcpConnectionRow {
         name: match &flow.peer {
-            FlowPeer::Client(listener, peer) => listener.flow_name(*peer),
+            FlowPeer::Client(listener, peer, _) => listener.flow_name(*peer),
             // openers of version 3 do not say it
             FlowPeer::Server(_, name) if name.is_empty() => host.clone(),
             FlowPeer::Server(_, name) => name.to_string(),
@@ -164,7 +164,7 @@ pub(super) fn seconds(since: Instant) -> u32 {
 /// Who is at the far end of a flow's socket, and which way it was opened.
 fn far_end(flow: &Flow) -> (String, &'static str) {
     match &flow.peer {
-        FlowPeer::Client(_, peer) => (peer.to_string(), "in"),
+        FlowPeer::Client(_, peer, _) => (peer.to_string(), "in"),
         FlowPeer::Server(connector, _) => (host_port(&connector.host, connector.port), "out"),
     }
 }
@@ -183,11 +183,14 @@ mod tests {
         let profiles = Arc::new(TlsProfiles::new(&BTreeMap::new()));
         let mut entry = config::TcpListener::new("l", "svc", 1);
         entry.site_id = Some("west".to_owned());
-        let listener = Arc::new(TcpListener::new(&entry, &profiles));
+        let listener = Arc::new(TcpListener::new(&entry, &profiles, None));
         let exit = config::TcpConnector::new("c", "svc", "::1", 80);
-        let connector = Arc::new(TcpConnector::new(&exit, &profiles));
+        let connector = Arc::new(TcpConnector::new(&exit, &profiles, None));
         [
-            Flow::new(FlowPeer::Client(listener, ([127, 0, 0, 1], 9).into()), 4),
+            Flow::new(
+                FlowPeer::Client(listener, ([127, 0, 0, 1], 9).into(), "svc".into()),
+                4,
+            ),
             Flow::new(FlowPeer::Server(connector, "127.0.0.1:9@west".into()), 6),
         ]
     }

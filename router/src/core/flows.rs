@@ -18,8 +18,8 @@ use crate::adaptor::tcp::{FlowCounters, TcpConnector, TcpListener};
 /// The other end of a flow's socket.
 #[derive(Clone, Debug)]
 pub enum FlowPeer {
-    /// A client of a tcpListener.
-    Client(Arc<TcpListener>, SocketAddr),
+    /// A client of a tcpListener, and the service address that it got.
+    Client(Arc<TcpListener>, SocketAddr, Arc<str>),
     /// The server of a tcpConnector, and how the client's router calls the flow: `host:port` of the client, with
     /// `@site` behind it where the site is known.
     Server(Arc<TcpConnector>, Box<str>),
@@ -60,7 +60,7 @@ impl Flow {
     /// A flow that begins; `links` is the first of two numbers for links.
     pub fn new(peer: FlowPeer, links: u64) -> Self {
         let (encrypted, cancel) = match &peer {
-            FlowPeer::Client(listener, _) => (listener.is_encrypted(), &listener.flows),
+            FlowPeer::Client(listener, ..) => (listener.is_encrypted(), &listener.flows),
             FlowPeer::Server(connector, _) => (connector.is_encrypted(), &connector.cancel),
         };
         Self {
@@ -78,7 +78,7 @@ impl Flow {
     /// Address of its service.
     pub fn address(&self) -> &Arc<str> {
         match &self.peer {
-            FlowPeer::Client(listener, _) => &listener.address,
+            FlowPeer::Client(_, _, address) => address,
             FlowPeer::Server(connector, _) => &connector.address,
         }
     }
@@ -111,7 +111,7 @@ impl Flow {
 
     fn counters(&self) -> &FlowCounters {
         match &self.peer {
-            FlowPeer::Client(listener, _) => &listener.counters,
+            FlowPeer::Client(listener, ..) => &listener.counters,
             FlowPeer::Server(connector, _) => &connector.counters,
         }
     }
@@ -219,12 +219,17 @@ mod tests {
         Arc::new(TcpListener::new(
             &config,
             &Arc::new(TlsProfiles::new(&BTreeMap::new())),
+            None,
         ))
     }
 
     fn flow(listener: &Arc<TcpListener>, port: u16) -> Flow {
         Flow::new(
-            FlowPeer::Client(listener.clone(), ([127, 0, 0, 1], port).into()),
+            FlowPeer::Client(
+                listener.clone(),
+                ([127, 0, 0, 1], port).into(),
+                "svc".into(),
+            ),
             u64::from(port) * 2,
         )
     }

@@ -83,7 +83,6 @@ pub(super) const SSL_PROFILE_ATTRIBUTES: &[&str; 12] = &[
 pub(super) const PROXY_PROFILE_ATTRIBUTES: &[&str; 6] =
     &["name", "identity", "type", "host", "port", "username"];
 
-/// The network as a tenant sees it: neither attribute can be configured here.
 pub(super) const NETWORK_ATTRIBUTES: &[&str; 5] =
     &["name", "identity", "type", "networkId", "tenantId"];
 
@@ -287,15 +286,17 @@ pub(super) fn proxy_profiles(source: &dyn Source) -> Vec<Row> {
 }
 
 /// There is always one.
-pub(super) fn network(_: &dyn Source) -> Vec<Row> {
+pub(super) fn network(source: &dyn Source) -> Vec<Row> {
+    let config = source.config();
+    let network = config.network.clone().unwrap_or_default();
     vec![row(
         NETWORK_ATTRIBUTES,
         [
             text("network/0"),
             text("network/0"),
             text("io.skupper.router.network"),
-            Value::Null,
-            Value::Null,
+            optional(network.network_id),
+            optional(network.tenant_id),
         ],
     )]
 }

@@ -6,8 +6,8 @@ use model::router_config::EntityKind;
 use super::{
     Rows, Source, configured,
     rows::{
-        AddressRow, ConnectionRow, LinkRow, NodeRow, RouterRow, TcpConnectionRow, TcpConnectorRow,
-        TcpListenerRow,
+        AddressRow, ConnectionRow, LinkRow, ListenerAddressRow, NodeRow, RouterRow,
+        TcpConnectionRow, TcpConnectorRow, TcpListenerRow,
     },
 };
 
@@ -66,6 +66,7 @@ impl EntityType {
         match self.kind() {
             // Every module has one.
             Some(EntityKind::Log) => &["READ", "UPDATE"],
+            Some(EntityKind::ListenerAddress) => &["CREATE", "READ", "DELETE"],
             Some(_) => &["CREATE", "READ", "UPDATE", "DELETE"],
             None if self.name == ConnectionRow::TYPE => &["READ", "UPDATE"],
             None => &["READ"],
@@ -131,6 +132,8 @@ pub(super) static TYPES: &[EntityType] = &[
     live!(NodeRow, Configuration, |source| source.nodes()),
     live!(TcpListenerRow, Configuration, |source| source
         .tcp_listeners()),
+    live!(ListenerAddressRow, Configuration, |source| source
+        .listener_addresses()),
     live!(TcpConnectorRow, Configuration, |source| source
         .tcp_connectors()),
     configured!(
@@ -176,7 +179,6 @@ pub(super) static TYPES: &[EntityType] = &[
     empty!("httpRequestInfo", Core, "address" "host" "site" "direction" "requests" "bytesIn" "bytesOut" "maxLatency" "details"),
     empty!("httpListener", Configuration, "address" "host" "port" "backlog" "siteId" "sslProfile" "authenticatePeer" "protocolVersion" "aggregation" "eventChannel" "operStatus"),
     empty!("httpConnector", Configuration, "address" "host" "port" "siteId" "sslProfile" "protocolVersion" "aggregation" "eventChannel" "verifyHostname" "hostOverride"),
-    empty!("listenerAddress", Configuration, "address" "value" "listener" "connectionsOpened"),
     empty!("allocator", Configuration, "typeName" "typeSize" "transferBatchSize" "localFreeListMax" "globalFreeListMax" "totalAllocFromHeap" "totalFreeToHeap" "heldByThreads" "batchesRebalancedToThreads" "batchesRebalancedToGlobal"),
     empty!("vhost", Configuration, "hostname" "maxConnections"),
     empty!("vhostStats", Configuration, "connectionsApproved" "connectionsDenied" "connectionsCurrent"),

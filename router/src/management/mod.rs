@@ -25,8 +25,8 @@ pub use self::{
     agent::{Handled, handle},
     change::{Action, Change, ChangeError, Changed},
     rows::{
-        AddressRow, ConnectionRow, LinkRow, NodeRow, RouterRow, TcpConnectionRow, TcpConnectorRow,
-        TcpListenerRow,
+        AddressRow, ConnectionRow, LinkRow, ListenerAddressRow, NodeRow, RouterRow,
+        TcpConnectionRow, TcpConnectorRow, TcpListenerRow,
     },
 };
 
@@ -63,6 +63,8 @@ pub trait Source {
     fn addresses(&self) -> Vec<AddressRow>;
     /// TCP listeners, configured and with their counters.
     fn tcp_listeners(&self) -> Vec<TcpListenerRow>;
+    /// Addresses of TCP listeners that have several.
+    fn listener_addresses(&self) -> Vec<ListenerAddressRow>;
     /// TCP connectors, configured and with their counters.
     fn tcp_connectors(&self) -> Vec<TcpConnectorRow>;
     /// Links of all connections.

@@ -437,12 +437,14 @@ row! {
         /// Name in the configuration.
         name: String,
     }
-    /// Address of the service.
-    address "address": String,
+    /// Address of the service; none if there are several.
+    address "address": Option<String>,
     /// Bound host.
     host "host": String,
     /// Bound port.
     port "port": String,
+    /// `none`, or how the address of a client is chosen.
+    multi_address_strategy "multiAddressStrategy": String,
     /// Configured backlog; 0 is the platform's limit.
     backlog "backlog": i32,
     /// Site of the router.
@@ -465,6 +467,24 @@ row! {
     oper_status "operStatus": String,
     /// Why it does not listen.
     connection_msg "connectionMsg": Option<String>,
+}
+
+row! {
+    /// One of several addresses of a TCP listener.
+    ListenerAddressRow = "io.skupper.router.listenerAddress", name: |row| row.name.clone(),
+        identity: |row| format!("listenerAddress/{}", row.name);
+    key {
+        /// Name in the configuration.
+        name: String,
+    }
+    /// Address of the service.
+    address "address": String,
+    /// Priority or weight.
+    value "value": i32,
+    /// Name of the listener.
+    listener "listener": String,
+    /// Clients that got this address.
+    connections_opened "connectionsOpened": u64 as int,
 }
 
 row! {

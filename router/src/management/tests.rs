@@ -98,6 +98,16 @@ impl Source for Router {
         }]
     }
 
+    fn listener_addresses(&self) -> Vec<ListenerAddressRow> {
+        vec![ListenerAddressRow {
+            name: "la1".to_owned(),
+            address: "svc".to_owned(),
+            value: 3,
+            listener: "tl1".to_owned(),
+            connections_opened: 2,
+        }]
+    }
+
     fn tcp_connectors(&self) -> Vec<TcpConnectorRow> {
         Vec::new()
     }

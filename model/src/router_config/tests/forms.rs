@@ -55,6 +55,67 @@ fn the_initial_file_of_skupper_1() {
 }
 
 #[test]
+fn the_network_and_policies_that_ask_for_nothing() {
+    let Parsed { config, warnings } = RouterConfig::parse(
+        r#"[["router", {"id": "r", "mode": "interior", "vanId": "old"}],
+            ["network", {"name": "n", "networkId": "net", "tenantId": "tenant"}],
+            ["policy", {"name": "p", "maxConnections": 65535, "enableVhostPolicy": false, "maxMessageSize": 0,
+                        "defaultVhost": "$default"}],
+            ["vhost", {"hostname": "h", "groups": {"$default": {"users": "*"}}}]]"#,
+    )
+    .unwrap();
+    assert_eq!(config.tenant(), Some("tenant"));
+    assert_eq!(
+        config.network,
+        Some(NetworkEntity {
+            network_id: Some("net".to_owned()),
+            tenant_id: Some("tenant".to_owned()),
+        })
+    );
+    assert_eq!(
+        warnings,
+        [
+            "network \"n\": attribute \"networkId\" is only shown: networks are not linked with each other",
+            "vhost: has no effect: policies are not enforced",
+        ]
+    );
+    let limited = RouterConfig::parse(
+        r#"[["router", {"id": "r", "mode": "interior", "vanId": "v"}], ["policy", {"maxConnections": 5}]]"#,
+    )
+    .unwrap();
+    assert_eq!(limited.config.tenant(), Some("v"));
+    assert!(
+        limited.warnings[0].contains("maxConnections"),
+        "{:?}",
+        limited.warnings
+    );
+}
+
+#[test]
+fn listeners_with_several_addresses() {
+    let config = parsed(
+        r#"["listenerAddress", {"name": "x", "address": "a", "value": "7", "listener": "t"}],
+           ["listenerAddress", {"address": "b", "value": -1, "listener": "t"}],
+           ["tcpListener", {"name": "t", "port": 80, "multiAddressStrategy": "weighted"}]"#,
+    );
+    assert_eq!(
+        config.tcp_listeners["t"],
+        TcpListener {
+            strategy: MultiAddressStrategy::Weighted,
+            ..TcpListener::new("t", "", 80)
+        }
+    );
+    let shown = |name: &str| {
+        let one = &config.listener_addresses[name];
+        (one.address.as_str(), one.value, one.listener.as_str())
+    };
+    assert_eq!(shown("x"), ("a", 7, "t"));
+    assert_eq!(shown("listenerAddress/t:b"), ("b", -1, "t"));
+    let again = RouterConfig::parse(&config.to_json()).unwrap();
+    assert_eq!((again.config, again.warnings), (config, Vec::new()));
+}
+
+#[test]
 fn what_skupper_adds_for_a_link() {
     let config = parsed(
         r#"["sslProfile", {"name": "link1-profile", "certFile": "/c/tls.crt", "privateKeyFile": "/c/tls.key", "caCertFile": "/c/ca.crt"}],

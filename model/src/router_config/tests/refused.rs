@@ -27,14 +27,7 @@ fn unknown_and_unsupported_entities() {
         refusal(r#"["teapot", {}]"#),
         "unknown entity type \"teapot\""
     );
-    for kind in [
-        "httpListener",
-        "httpConnector",
-        "autoLink",
-        "policy",
-        "vhost",
-        "listenerAddress",
-    ] {
+    for kind in ["httpListener", "httpConnector", "autoLink"] {
         assert_eq!(
             refusal(&format!(r#"["{kind}", {{"name": "x"}}]"#)),
             format!("{kind} \"x\" is not supported yet")
@@ -57,13 +50,63 @@ fn unknown_and_unsupported_entities() {
             format!("role {role:?} of listener \"l\" is not supported yet")
         );
     }
-    let error = refusal(
-        r#"["tcpListener", {"name": "t", "port": 1, "address": "a", "multiAddressStrategy": "priority"}]"#,
-    );
+}
+
+#[test]
+fn policies_that_ask_for_something() {
+    for (attribute, value) in [("enableVhostPolicy", "true"), ("maxMessageSize", "1")] {
+        let error = refusal(&format!(r#"["policy", {{"{attribute}": "{value}"}}]"#));
+        assert_eq!(error, format!("{attribute} of policy is not supported yet"));
+    }
     assert_eq!(
-        error,
-        "multiAddressStrategy of tcpListener \"t\" is not supported yet"
+        refusal(r#"["policy", {}], ["policy", {}]"#),
+        "policy is defined twice"
     );
+}
+
+#[test]
+fn listeners_with_several_addresses_and_those_with_one() {
+    let several =
+        r#"["tcpListener", {"name": "t", "port": 1, "multiAddressStrategy": "priority"}]"#;
+    let one = r#"["tcpListener", {"name": "t", "port": 1, "address": "a"}]"#;
+    for (entities, expected) in [
+        (
+            format!(
+                r#"{several}, ["listenerAddress", {{"name": "x", "address": "a", "value": 1}}]"#
+            ),
+            "listenerAddress \"x\" has no listener",
+        ),
+        (
+            format!(
+                r#"{several}, ["listenerAddress", {{"name": "x", "address": "a", "listener": "t"}}]"#
+            ),
+            "listenerAddress \"x\" has no value",
+        ),
+        (
+            format!(
+                r#"{several}, ["listenerAddress", {{"name": "x", "address": "a", "value": 1, "listener": "u"}}]"#
+            ),
+            "listenerAddress \"x\" is for the tcpListener \"u\", which is not defined",
+        ),
+        (
+            format!(
+                r#"{one}, ["listenerAddress", {{"name": "x", "address": "a", "value": 1, "listener": "t"}}]"#
+            ),
+            "listenerAddress \"x\" has an invalid listener: tcpListener \"t\" has one address only; give it a multiAddressStrategy",
+        ),
+        (
+            r#"["tcpListener", {"name": "t", "port": 1, "multiAddressStrategy": "none"}]"#
+                .to_owned(),
+            "tcpListener \"t\" has no address",
+        ),
+        (
+            r#"["tcpListener", {"name": "t", "port": 1, "multiAddressStrategy": "random"}]"#
+                .to_owned(),
+            "tcpListener \"t\" has an invalid multiAddressStrategy: \"random\" is not one of none, priority, weighted",
+        ),
+    ] {
+        assert_eq!(refusal(&entities), expected);
+    }
 }
 
 #[test]

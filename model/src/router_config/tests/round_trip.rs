@@ -97,14 +97,14 @@ prop_compose! {
         timers in (seconds(1), seconds(1), seconds(1), seconds(0)),
         threads in option::of(1_u32..=1024), connections in option::of(0_u32..=1024),
         distribution in select(Distribution::ALL),
-        (metadata, van_id) in (option::of(text()), option::of(text())),
+        (metadata, van_id, drop) in (option::of(text()), option::of(text()), option::of(any::<bool>())),
     ) -> RouterEntity {
         RouterEntity {
             id, mode,
             hello_interval: Duration::from_secs(hello), hello_max_age: Duration::from_secs(age),
             ra_interval: timers.0, ra_interval_flux: timers.1, remote_ls_max_age: timers.2, unreachable_holdoff: timers.3,
             worker_threads: threads, data_connection_count: connections, default_distribution: distribution,
-            metadata, van_id,
+            metadata, van_id, drop_tcp_connections: drop,
         }
     }
 }
@@ -191,7 +191,7 @@ prop_compose! {
         authenticate_peer in any::<bool>(), encapsulation in select(Encapsulation::ALL),
     ) -> TcpListener {
         TcpListener {
-            name, address, host: host.unwrap_or_default(), port, site_id, backlog, ssl_profile: None, authenticate_peer, encapsulation,
+            name, address, strategy: MultiAddressStrategy::None, host: host.unwrap_or_default(), port, site_id, backlog, ssl_profile: None, authenticate_peer, encapsulation,
         }
     }
 }

@@ -18,6 +18,7 @@ use super::{
     FlowCounters,
     framing::{Framing, ReverseOpener, StreamHead},
     pump::Pump,
+    service_address,
     socket::Socket,
     tls::{ClientTls, TlsFailure},
 };
@@ -70,11 +71,15 @@ enum NoServer {
 }
 
 impl TcpConnector {
-    /// Connector to a server.
-    pub fn new(config: &model::router_config::TcpConnector, profiles: &Arc<TlsProfiles>) -> Self {
+    /// Connector to a server, of a tenant if one is named.
+    pub fn new(
+        config: &model::router_config::TcpConnector,
+        profiles: &Arc<TlsProfiles>,
+        tenant: Option<&str>,
+    ) -> Self {
         Self {
             name: config.name.clone(),
-            address: config.address.as_str().into(),
+            address: service_address(tenant, &config.address),
             host: config.host.clone(),
             port: config.port,
             counters: Arc::default(),

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use model::router_config::Encapsulation;
+use model::router_config::{Encapsulation, ListenerAddress, MultiAddressStrategy};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,9 @@ use super::{
     framing::{ForwardOpener, Framing},
     opening::{Answer, Opening},
     pump::Pump,
+    service_address,
     socket::Socket as FlowSocket,
+    targets::{Target, Targets},
     tls::ServerTls,
 };
 use crate::{
@@ -36,7 +38,7 @@ use crate::{
         annotations::{Annotations, DISABLE_Q2, STREAMING},
         flows::{Flow, FlowPeer},
         forward::{self, Choice, Request, Sink},
-        shared::{ControlMessage, Shared},
+        shared::Shared,
     },
     net::{complaints::Complaints, handshakes::Place, tls::TlsProfiles},
 };
@@ -51,8 +53,7 @@ const BIND_PAUSE: Duration = Duration::from_secs(2);
 pub struct TcpListener {
     /// Name of the entity.
     pub name: String,
-    /// Service address.
-    pub address: Arc<str>,
+    targets: Targets,
     /// Host to bind; empty binds all addresses, IPv4 and IPv6.
     pub host: String,
     /// Port to bind.
@@ -76,8 +77,12 @@ pub struct TcpListener {
 }
 
 impl TcpListener {
-    /// Listener for an address, not yet listening.
-    pub fn new(config: &model::router_config::TcpListener, profiles: &Arc<TlsProfiles>) -> Self {
+    /// Listener for an address, of a tenant if one is named, or for several, not yet listening.
+    pub fn new(
+        config: &model::router_config::TcpListener,
+        profiles: &Arc<TlsProfiles>,
+        tenant: Option<&str>,
+    ) -> Self {
         let tls = config.ssl_profile.as_ref().map(|profile| ServerTls {
             profiles: profiles.clone(),
             profile: profile.clone(),
@@ -87,12 +92,21 @@ impl TcpListener {
         });
         Self {
             name: config.name.clone(),
-            address: config.address.as_str().into(),
+            targets: match config.strategy {
+                MultiAddressStrategy::None => {
+                    Targets::one(service_address(tenant, &config.address))
+                }
+                strategy => Targets::several(strategy),
+            },
             host: config.host.clone(),
             port: config.port,
             site_id: config.site_id.clone(),
             encapsulation: config.encapsulation,
-            backlog: 1024,
+            // The system takes less if this is too much for it.
+            backlog: config
+                .backlog
+                .and_then(|backlog| i32::try_from(backlog).ok())
+                .unwrap_or(i32::MAX),
             counters: Arc::default(),
             listening: AtomicBool::new(false),
             error: Mutex::default(),
@@ -104,20 +118,20 @@ impl TcpListener {
 
     /// Listens whenever the address has a consumer, until stopped.
     pub async fn run(self: Arc<Self>, shared: Arc<Shared>) {
-        shared.tell(ControlMessage::WatchUp(self.address.clone()));
+        self.targets.watch(&shared, true);
         tokio::select! {
             () = self.stop.cancelled() => {}
             () = self.follow_consumers(&shared) => {}
         }
         self.listening.store(false, Ordering::Relaxed);
-        shared.tell(ControlMessage::WatchDown(self.address.clone()));
+        self.targets.watch(&shared, false);
     }
 
     async fn follow_consumers(self: &Arc<Self>, shared: &Arc<Shared>) {
         let mut changed = shared.table_changed.subscribe();
         loop {
             changed.mark_unchanged();
-            if !shared.table.load().is_reachable(&self.address) {
+            if !self.targets.is_reachable(&shared.table.load()) {
                 if changed.changed().await.is_err() {
                     return;
                 }
@@ -130,7 +144,7 @@ impl TcpListener {
                     info!(target: "router::tcp", listener = %self.name, port = self.port, "listening");
                     let unreachable = async {
                         while changed.changed().await.is_ok()
-                            && shared.table.load().is_reachable(&self.address)
+                            && self.targets.is_reachable(&shared.table.load())
                         {
                         }
                     };
@@ -222,7 +236,13 @@ impl TcpListener {
         place: Option<Place>,
     ) {
         let _open = self.counters.open();
-        let shown = shared.begin_flow(FlowPeer::Client(self.clone(), peer));
+        let chosen = self.targets.choose(&shared.table.load());
+        // There was one when the client came in.
+        let Some(target) = chosen else {
+            return reset(Some(FlowSocket::Plain(socket)));
+        };
+        let address = target.address.clone();
+        let shown = shared.begin_flow(FlowPeer::Client(self.clone(), peer, address));
         let flow = shown.flow();
         let (Some(tls), Some(place)) = (&self.tls, place) else {
             return self
@@ -256,7 +276,8 @@ impl TcpListener {
         flow: &Arc<Flow>,
         peer: SocketAddr,
     ) {
-        let Some((sink, expected, counterpart)) = self.choose(shared) else {
+        let address = flow.address();
+        let Some((sink, expected, counterpart)) = choose(shared, address) else {
             debug!(target: "router::tcp", listener = %self.name, "no destination for a client");
             return reset(Some(socket));
         };
@@ -270,7 +291,7 @@ impl TcpListener {
                 }
                 _ => sink.clone(),
             };
-            let opening = self.open_stream(shared, sink, framing, alpn, peer);
+            let opening = self.open_stream(shared, sink, address, framing, alpn, peer);
             if framing == Framing::Legacy {
                 if let Some(socket) = socket.take() {
                     let mut pump =
@@ -315,36 +336,19 @@ impl TcpListener {
         }
     }
 
-    /// Chooses a consumer for a client: where it is and what it is expected to understand; none if there is none.
-    fn choose(&self, shared: &Shared) -> Option<(Sink, Expectation, Option<Counterpart>)> {
-        let annotations = annotations();
-        let request = Request {
-            address: &self.address,
-            annotations: &annotations,
-            arrived_on: None,
-            complete: false,
-            preferred: None,
-        };
-        let table = shared.table.load();
-        let Choice::One(sink) = forward::choose(shared, &table, request) else {
-            return None;
-        };
-        let (expected, counterpart) = shared.framings.expect(&table, &self.address, &sink);
-        Some((sink, expected, counterpart))
-    }
-
     /// Sends the opener to the chosen consumer.
     fn open_stream(
         &self,
         shared: &Arc<Shared>,
         sink: Sink,
+        address: &str,
         framing: Framing,
         alpn: Option<&str>,
         peer: SocketAddr,
     ) -> Opening {
         let global_id = self.flow_name(peer);
         let opener = ForwardOpener {
-            to: &self.address,
+            to: address,
             reply_to: "",
             global_id: &global_id,
             flow_id: &shared.flow_id(),
@@ -352,6 +356,21 @@ impl TcpListener {
             own: true,
         };
         Opening::send(shared, sink, framing, opener, annotations(), None)
+    }
+
+    /// A `listenerAddress` of this listener exists.
+    pub fn add_address(&self, shared: &Shared, entity: &ListenerAddress) {
+        self.targets.add(shared, entity);
+    }
+
+    /// It does not any more; flows to it go on.
+    pub fn remove_address(&self, shared: &Shared, name: &str) {
+        self.targets.remove(shared, name);
+    }
+
+    /// Its service addresses, the one of the highest value first.
+    pub fn addresses(&self) -> Vec<Arc<Target>> {
+        self.targets.all()
     }
 
     /// How the flow of a client is called in the network.
@@ -378,6 +397,24 @@ impl TcpListener {
     fn set_error(&self, error: Option<String>) {
         *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
     }
+}
+
+/// Chooses a consumer for a client: where it is and what it is expected to understand; none if there is none.
+fn choose(shared: &Shared, address: &str) -> Option<(Sink, Expectation, Option<Counterpart>)> {
+    let annotations = annotations();
+    let request = Request {
+        address,
+        annotations: &annotations,
+        arrived_on: None,
+        complete: false,
+        preferred: None,
+    };
+    let table = shared.table.load();
+    let Choice::One(sink) = forward::choose(shared, &table, request) else {
+        return None;
+    };
+    let (expected, counterpart) = shared.framings.expect(&table, address, &sink);
+    Some((sink, expected, counterpart))
 }
 
 /// Framing to try first, and whether the other one may be tried after it.

@@ -20,10 +20,14 @@ mod opening;
 mod pump;
 mod reply;
 mod socket;
+mod targets;
 mod tls;
 mod window;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 pub use self::{
     bridge::Bridge,
@@ -32,11 +36,20 @@ pub use self::{
     framing::Framing,
     listener::TcpListener,
     reply::ReplySlot,
+    targets::Target,
 };
 pub(crate) use self::{
     listener::{bind, host_port},
     window::granted,
 };
+
+/// Address of a service as the network knows it: that of the entity, behind the name of the tenant if there is one.
+fn service_address(tenant: Option<&str>, address: &str) -> Arc<str> {
+    match tenant {
+        Some(tenant) => format!("{tenant}/{address}").into(),
+        None => address.into(),
+    }
+}
 
 /// Counters of a listener or connector, as management shows them.
 #[derive(Debug, Default)]
@@ -53,7 +66,7 @@ pub struct FlowCounters {
 
 impl FlowCounters {
     /// Counts a flow as open until the guard is dropped.
-    pub(crate) fn open(self: &std::sync::Arc<Self>) -> OpenFlow {
+    pub(crate) fn open(self: &Arc<Self>) -> OpenFlow {
         self.opened.fetch_add(1, Ordering::Relaxed);
         OpenFlow(self.clone())
     }
@@ -61,7 +74,7 @@ impl FlowCounters {
 
 /// A counted, open flow.
 #[derive(Debug)]
-pub(crate) struct OpenFlow(std::sync::Arc<FlowCounters>);
+pub(crate) struct OpenFlow(Arc<FlowCounters>);
 
 impl Drop for OpenFlow {
     fn drop(&mut self) {
