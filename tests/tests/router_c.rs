@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use e2e::{
     Backend, Family, Pattern, Relay, SOON, TestRouter, eventually,
     mesh::{connector, interior, listener},
+    rows,
     tcp::{
         LONG, connect, ends, over, round_trip, tcp_connector, tcp_listener, there_and_back, works,
     },
@@ -344,4 +345,73 @@ async fn links_to_c_routers_are_made_anew_while_these_believe_in_the_old_one() {
         let took = started.elapsed();
         assert!(took < Duration::from_secs(10), "{family:?}: {took:?}");
     }
+}
+
+/// A C router that dials has lost its connections without this router's knowledge, and dials again. All its connections
+/// have the name of the old group: none of the new streams may be lost on the old ones.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c_routers_make_links_anew_while_we_believe_in_the_old_ones() {
+    for (family, count) in [
+        (Family::V27, 2),
+        (Family::V35, 2),
+        (Family::V35, 3),
+        (Family::V35, 4),
+    ] {
+        if !family.available() {
+            continue;
+        }
+        let (links, port) = listener("links", Role::InterRouter);
+        let mut far = interior("far");
+        far.put_listener(links);
+        let mut near = interior("near");
+        let relay = Relay::to(port, Duration::ZERO).await;
+        let mut link = connector("link", relay.port, Role::InterRouter);
+        link.idle_timeout = Duration::from_secs(2);
+        near.put_connector(link);
+        near.router.data_connection_count = Some(count);
+        let echo = Backend::new().echo();
+        let (tcp, out) = tcp_listener("service-in", ADDRESS);
+        far.put_tcp_listener(tcp);
+        near.put_tcp_connector(tcp_connector("service-out", ADDRESS, echo.port));
+        let (tcp, back) = tcp_listener("other-in", "other:80");
+        near.put_tcp_listener(tcp);
+        far.put_tcp_connector(tcp_connector("other-out", "other:80", echo.port));
+        let far = TestRouter::start(far).await;
+        let near = TestRouter::start_c(family, near).await;
+        works(out).await;
+        works(back).await;
+        until_data(&far, count as usize).await;
+
+        relay.strand();
+        let started = Instant::now();
+        // The new ones beside the old ones.
+        until_data(&far, 2 * count as usize).await;
+        far.until_nodes(&["near"]).await;
+        near.until_nodes(&["far"]).await;
+        for _ in 0..3 {
+            let flows: Vec<_> = (0..2 * count as usize)
+                .flat_map(|seed| [(out, seed), (back, seed)])
+                .map(|(port, seed)| tokio::spawn(round_trip(port, Pattern::new(seed, 100_000))))
+                .collect();
+            for flow in flows {
+                within("flows on the new connections", STALLED, flow)
+                    .await
+                    .unwrap()
+                    .unwrap();
+            }
+        }
+        // The old connections are given up after 16 s.
+        let took = started.elapsed();
+        assert!(took < Duration::from_secs(14), "{family:?}: {took:?}");
+    }
+}
+
+/// Waits until a router has so many data connections.
+async fn until_data(router: &TestRouter, count: usize) {
+    let all = |found: &[_]| {
+        let data = |row: &&_| rows::text(row, "role") == "inter-router-data";
+        found.iter().filter(data).count() == count
+    };
+    let what = format!("{count} data connections");
+    router.until(&what, "connection", all).await;
 }

@@ -170,6 +170,7 @@ impl Control {
             },
             mesh_id: connection.mesh.load().as_deref().cloned(),
             group_correlation_id: facts.group.clone(),
+            group_ordinal: facts.group_ordinal,
             octets_in: connection.octets_in.load(Ordering::Relaxed),
             octets_out: connection.octets_out.load(Ordering::Relaxed),
             ..ConnectionRow::default()

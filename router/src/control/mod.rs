@@ -156,6 +156,7 @@ impl Control {
                             self.count_troubles(CHECK * CHECKS_A_TICK * TROUBLES);
                         }
                     }
+                    self.dirty |= self.connections.settle_doubts();
                     match &mut self.routing {
                         Some(routing) if due => routing.tick(Instant::now()),
                         Some(routing) => routing.check(Instant::now()),

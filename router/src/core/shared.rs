@@ -80,6 +80,11 @@ impl ConnectionRole {
         matches!(self, Self::InterRouter | Self::InterRouterData)
     }
 
+    /// True if it is beside a main connection and carries streams only.
+    pub fn is_data(self) -> bool {
+        matches!(self, Self::InterRouterData | Self::EdgeData)
+    }
+
     /// True if an edge router is at one end.
     pub fn is_edge(self) -> bool {
         matches!(self, Self::Edge | Self::EdgeData)
@@ -197,6 +202,8 @@ pub struct ConnectionFacts {
     pub cost: u32,
     /// Correlates data connections with their control connection.
     pub group: Option<String>,
+    /// Number of the certificates with which the group was made, if the dialling side tells it.
+    pub group_ordinal: Option<u64>,
     /// When both Opens were exchanged.
     pub opened: Option<Instant>,
 }

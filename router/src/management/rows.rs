@@ -262,6 +262,8 @@ row! {
     mesh_id "meshId": Option<String>,
     /// Correlates data connections with their control connection.
     group_correlation_id "groupCorrelationId": Option<String>,
+    /// Number of its certificates.
+    group_ordinal "groupOrdinal": Option<u64>,
     /// Octets received in AMQP frames; not known to C routers.
     octets_in "octetsIn": u64,
     /// Octets sent in AMQP frames; not known to C routers.

@@ -57,6 +57,9 @@ pub struct Connector {
     environment: proxy::Environment,
     /// Where the main connection leads, and may lead.
     servers: Mutex<Servers>,
+    /// The server that was a router which reads group ordinals, when it was last connected to. Others are not told any:
+    /// routers of 2.x answer management with broken octets then.
+    takes_ordinal: Mutex<Option<Arc<AmqpUrl>>>,
     /// Correlator of the main connection, once it is open and data connections may be made beside it. Every main
     /// connection has a new one: C routers of 3.x refuse one that they know as long as the old connection looks alive to
     /// them. None without data connections.
@@ -90,6 +93,7 @@ impl Connector {
         };
         let connector = Arc::new(Self {
             servers: Mutex::new(Servers::new(own)),
+            takes_ordinal: Mutex::default(),
             group: (data > 0).then(|| watch::Sender::new(None)),
             role,
             config,
@@ -121,6 +125,7 @@ impl Connector {
             let server = self.servers().current();
             let group = self.group.as_ref().map(|_| Group {
                 correlator: random_name(CORRELATOR).into(),
+                ordinal: self.ordinal_for(&server),
                 server: server.clone(),
             });
             let opened = Opened::new();
@@ -214,7 +219,7 @@ impl Connector {
     async fn connect_and_drive(
         &self,
         role: ConnectionRole,
-        server: &AmqpUrl,
+        server: &Arc<AmqpUrl>,
         group: Option<Group>,
         opened: &Opened,
         cancel: &CancellationToken,
@@ -272,6 +277,13 @@ impl Connector {
                 if main {
                     info!(target: "router::server", connector = %self.config.name, host = %server.address, peer = %handle.container, "connected");
                     self.told(Told::read(open));
+                    let takes_ordinal =
+                        handle.own_peer || handle.release().is_some_and(|(major, _)| major >= 3);
+                    *self
+                        .takes_ordinal
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner) =
+                        takes_ordinal.then(|| server.clone());
                     self.report("SUCCESS", String::new());
                 }
             },
@@ -364,6 +376,17 @@ impl Connector {
             let servers = AmqpUrl::list(&self.servers().list());
             info!(target: "router::server", %connector, %servers, "servers that take over from each other");
         }
+    }
+
+    /// Number of the certificates, for a group at this server.
+    fn ordinal_for(&self, server: &Arc<AmqpUrl>) -> Option<u64> {
+        let profile = self.config.ssl_profile.as_deref()?;
+        let takes = self
+            .takes_ordinal
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        takes.as_ref().filter(|known| *known == server)?;
+        Some(self.profiles.issue(profile)?.ordinal())
     }
 
     /// Tells management how it stands.

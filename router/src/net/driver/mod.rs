@@ -72,6 +72,8 @@ const TURNS: usize = 16;
 pub struct Group {
     /// Group correlator.
     pub correlator: Arc<str>,
+    /// Number of the certificates, if the peer is to be told.
+    pub ordinal: Option<u64>,
     /// Where all of them lead.
     pub server: Arc<AmqpUrl>,
 }
@@ -504,6 +506,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         management.group = group
             .map(|group| group.correlator.to_string())
             .or(facts.group);
+        management.group_ordinal = group.map_or(facts.ordinal, |group| group.ordinal);
         management.opened = Some(Instant::now());
         let handle = Arc::new(ConnectionHandle {
             id: self.id,
@@ -615,6 +618,11 @@ pub fn local_open<'a>(
             .as_ref()
             .filter(|_| options.outgoing)
             .map(|group| &*group.correlator),
+        ordinal: options
+            .group
+            .as_ref()
+            .filter(|_| options.outgoing)
+            .and_then(|group| group.ordinal),
         failover: if options.outgoing {
             &[]
         } else {

@@ -19,6 +19,8 @@ const OWN_FRAME_SIZE: &str = "skupper.frame-size";
 const OWN_GROUP: &str = "skupper.group";
 /// Open property of an edge router's data connections, between routers of this implementation: int 1.
 const OWN_EDGE_DATA: &str = "skupper.edge-data";
+/// By it routers of 3.x tell the later one of two groups with the same name.
+const ORDINAL: &str = "qd.group-ordinal";
 const STREAMING_LINKS: &str = "qd.streaming-links";
 const TRUNKING: &str = "qd.connection_trunking";
 
@@ -37,6 +39,8 @@ pub struct LocalOpen<'a> {
     pub number: u64,
     /// Group correlator, connector side only.
     pub group: Option<&'a str>,
+    /// Number of the certificates of the group, connector side only.
+    pub ordinal: Option<u64>,
     /// Servers that take over from this one, listener side only.
     pub failover: &'a [AmqpUrl],
     /// Largest frame of the configuration.
@@ -65,9 +69,11 @@ impl LocalOpen<'_> {
         if let (Some(group), true) = (self.group, self.role.is_edge()) {
             properties.push((symbol(OWN_GROUP), Value::from(group)));
         } else if let Some(group) = self.group {
-            // Without qd.group-ordinal, by which routers of 3.x tell the later one of two groups with the same name:
-            // names of groups are not used again here, and it would have to be a ulong, see above.
             properties.push((symbol("qd.group-correlator"), Value::from(group)));
+            // Routers of 3.x read no other type; those of 2.x must not get it, see above.
+            if let Some(ordinal) = self.ordinal {
+                properties.push((symbol(ORDINAL), Value::Ulong(ordinal)));
+            }
         }
         if matches!(
             self.role,
@@ -117,6 +123,8 @@ pub struct PeerFacts {
     pub edge_data: bool,
     /// Group correlator.
     pub group: Option<String>,
+    /// Number of the certificates of the group.
+    pub ordinal: Option<u64>,
     /// A router of this implementation, and the frame size it takes.
     pub own_frame_size: Option<u32>,
     /// Text and integer properties, for management.
@@ -151,6 +159,7 @@ impl PeerFacts {
                         .filter(|text| !text.is_empty())
                         .map(str::to_owned);
                 }
+                (ORDINAL, Value::Ulong(ordinal)) => facts.ordinal = Some(*ordinal),
                 (OWN_FRAME_SIZE, value) => {
                     facts.own_frame_size = value.as_u64().map(|size| {
                         u32::try_from(size)
@@ -186,6 +195,7 @@ mod tests {
             cost: 7,
             number: 1,
             group: Some("abcdefghijklmno"),
+            ordinal: None,
             failover: &[],
             max_frame_size: FRAME_SIZE,
             idle_time_out: Some(8000),
@@ -238,6 +248,30 @@ mod tests {
     fn clients_get_no_router_properties() {
         let facts = PeerFacts::read(&local(ConnectionRole::Normal));
         assert_eq!((facts.own_frame_size, facts.data), (None, false));
+    }
+
+    #[test]
+    fn ordinals_go_as_ulong_and_come_as_nothing_else() {
+        let parameters = LocalOpen {
+            container: "me",
+            hostname: None,
+            role: ConnectionRole::InterRouterData,
+            cost: 1,
+            number: 1,
+            group: Some("abcdefghijklmno"),
+            ordinal: Some(7),
+            failover: &[],
+            max_frame_size: FRAME_SIZE,
+            idle_time_out: None,
+        };
+        let mut open = parameters.performative();
+        assert_eq!(PeerFacts::read(&open).ordinal, Some(7));
+        for (key, value) in &mut open.properties {
+            if key.as_str() == Some(ORDINAL) {
+                *value = Value::Int(7);
+            }
+        }
+        assert_eq!(PeerFacts::read(&open).ordinal, None);
     }
 
     #[test]

@@ -35,6 +35,13 @@ pub struct Issue {
     ordinal: u64,
 }
 
+impl Issue {
+    /// Number of the set.
+    pub(in crate::net) fn ordinal(&self) -> u64 {
+        self.ordinal
+    }
+}
+
 /// Server side of an adaptor.
 #[derive(Clone, Debug)]
 pub struct AdaptorServerConfig {
