@@ -8,4 +8,6 @@ pub(crate) mod handshakes;
 pub mod http;
 pub mod listener;
 pub(crate) mod proxy;
+#[cfg(test)]
+mod simulation;
 pub mod tls;

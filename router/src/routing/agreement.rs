@@ -142,7 +142,7 @@ impl Routing {
                 addresses,
                 peers: node.link_state.peers.clone(),
             });
-            let mark = (!node.foreign).then_some(message::UNTOLD);
+            let mark = (!node.is_foreign()).then_some(message::UNTOLD);
             let message = message::encode(&self.own_entry, id, message::FLOOD_ADDRESS, &body, mark);
             self.output.push_back(Output::Send { link, message });
         }

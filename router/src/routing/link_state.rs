@@ -41,14 +41,12 @@ impl Routing {
         if !self.learn_within(&header.id, limit) {
             return false;
         }
-        if let Some(node) = self.nodes.get_mut(header.id.as_str()) {
-            node.foreign = !header.own;
-        }
+        self.nodes.set_foreign(&header.id, !header.own);
         true
     }
 
     pub(super) fn has_foreign(&self) -> bool {
-        self.nodes.iter().any(|(_, node)| node.foreign)
+        self.nodes.has_foreign()
     }
 
     /// Before C routers meet their limit, once.

@@ -31,8 +31,8 @@ pub(super) struct Node {
     /// Number of the router, see [`super::Route::index`].
     pub(super) index: u32,
     pub(super) version: Option<i64>,
-    /// It is known to be of another implementation.
-    pub(super) foreign: bool,
+    /// It is known to be of another implementation; see [`Nodes::set_foreign`].
+    foreign: bool,
     /// `None`: not heard from it yet, only of it.
     pub(super) instance: Option<i64>,
     /// Control link of a confirmed neighbour.
@@ -62,6 +62,10 @@ pub(super) struct Node {
 }
 
 impl Node {
+    pub(super) fn is_foreign(&self) -> bool {
+        self.foreign
+    }
+
     /// Takes over what a message says about the sender. Returns whether it has restarted since the last one.
     pub(super) fn identify(&mut self, instance: i64, version: i64) -> bool {
         self.version.get_or_insert(version);
@@ -85,6 +89,8 @@ impl Node {
 pub(super) struct Nodes {
     map: BTreeMap<RouterId, Node>,
     numbers: BitSet,
+    /// How many are foreign: that is asked for with each message.
+    foreign: usize,
 }
 
 impl Nodes {
@@ -94,6 +100,7 @@ impl Nodes {
         Self {
             map: BTreeMap::new(),
             numbers,
+            foreign: 0,
         }
     }
 
@@ -134,6 +141,24 @@ impl Nodes {
     pub(super) fn remove(&mut self, id: &RouterId) {
         if let Some(node) = self.map.remove(id) {
             self.numbers.remove(node.index as usize);
+            self.foreign -= usize::from(node.foreign);
         }
+    }
+
+    /// Notes of which implementation a router is.
+    pub(super) fn set_foreign(&mut self, id: &RouterId, foreign: bool) {
+        if let Some(node) = self.map.get_mut(id.as_str())
+            && std::mem::replace(&mut node.foreign, foreign) != foreign
+        {
+            if foreign {
+                self.foreign += 1;
+            } else {
+                self.foreign -= 1;
+            }
+        }
+    }
+
+    pub(super) fn has_foreign(&self) -> bool {
+        self.foreign > 0
     }
 }

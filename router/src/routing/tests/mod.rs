@@ -1,4 +1,4 @@
-mod network;
+pub(crate) mod network;
 mod paths;
 mod rules;
 mod simulation;

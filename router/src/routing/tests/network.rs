@@ -11,10 +11,10 @@ use bytes::Bytes;
 use super::routing::{Config, ControlLink, Output, RouteView, RouterId, Routing, Treatment};
 
 /// SplitMix64.
-pub(super) struct Random(pub(super) u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut value = self.0;
         value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -22,13 +22,13 @@ impl Random {
         value ^ (value >> 31)
     }
 
-    pub(super) fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
     }
 }
 
 /// A random tree with up to `extra` links more, costs 1 to 3.
-pub(super) fn random_edges(seed: u64, count: usize, extra: usize) -> Vec<(usize, usize, u32)> {
+pub(crate) fn random_edges(seed: u64, count: usize, extra: usize) -> Vec<(usize, usize, u32)> {
     let mut random = Random(seed);
     let mut edges: Vec<(usize, usize, u32)> = (1..count)
         .map(|number| {
