@@ -43,8 +43,16 @@ impl HttpState for Health {
         let amqp = counters.amqp_connections.load(Ordering::Relaxed);
         vec![
             ("qdr_connections_total", Gauge, amqp + flows),
-            now("qdr_links_total", &counters.links),
-            ("qdr_addresses_total", Gauge, table.addresses.len() as u64),
+            (
+                "qdr_links_total",
+                Gauge,
+                counters.links.load(Ordering::Relaxed) + 2 * flows,
+            ),
+            (
+                "qdr_addresses_total",
+                Gauge,
+                table.addresses.len() as u64 + counters.own_addresses.load(Ordering::Relaxed),
+            ),
             (
                 "qdr_routers_total",
                 Gauge,

@@ -222,6 +222,36 @@ async fn flows_links_and_addresses_are_shown_with_their_counts() {
         assert_eq!(streams.len(), 1, "one stream each way: {links:?}");
         assert_eq!(rows::number(streams[0], "unsettledCount"), 1, "{streams:?}");
     }
+    // What the router itself says and hears.
+    let found = mesh.routers[0].rows("router.address").await.unwrap();
+    for key in ["Lqdhello", "Tqdrouter", "M$management", "Rr1"] {
+        let row = found.iter().find(|row| rows::text(row, "key") == key);
+        let row = row.unwrap_or_else(|| panic!("{key}: {found:?}"));
+        let inside = i64::from(key != "Rr1");
+        assert_eq!(rows::number(row, "inProcess"), inside, "{row:?}");
+        let told = match key {
+            "M$management" => "deliveriesToContainer",
+            // Routers that agree have nothing to ask of each other.
+            "Rr1" => continue,
+            _ => "deliveriesFromContainer",
+        };
+        assert!(rows::number(row, told) > 0, "{row:?}");
+    }
+    eventually("as many addresses are counted as are shown", async || {
+        let shown = mesh.routers[0].rows("router.address").await?.len();
+        let own = mesh.routers[0].rows("router").await?;
+        match usize::try_from(rows::number(&own[0], "addrCount")) {
+            Ok(counted) if counted == shown => Ok(()),
+            counted => Err(format!("{counted:?} of {shown}")),
+        }
+    })
+    .await;
+    let held = mesh.routers[0].rows("allocator").await.unwrap();
+    let flows = held
+        .iter()
+        .find(|row| rows::text(row, "typeName") == "tcp_flow");
+    assert_eq!(rows::number(flows.unwrap(), "heldByThreads"), 1, "{held:?}");
+
     let count = async |router: &TestRouter, attribute: &str| {
         let found = router.rows("router.address").await.unwrap();
         let key = format!("M{ADDRESS}");

@@ -13,9 +13,9 @@ use amqp::{BytesMut, Symbol, Value};
 use model::router_config::{Entity, EntityKey, RouterConfig};
 use router::core::{access::Access, shared::ConnectorState};
 use router::management::{
-    Action, AddressRow, Change, ChangeError, ConnectionRow, Handled, LinkRow, ListenerAddressRow,
-    LogCounts, LogLine, NodeRow, PolicyCounts, RouterRow, Rows, Source, TcpConnectionRow,
-    TcpConnectorRow, TcpListenerRow, handle,
+    Action, AddressRow, AllocatorRow, Change, ChangeError, ConnectionRow, Handled, LinkRow,
+    ListenerAddressRow, LogCounts, LogLine, NodeRow, PolicyCounts, RouterRow, Rows, Source,
+    TcpConnectionRow, TcpConnectorRow, TcpListenerRow, handle,
 };
 
 use super::drive::Script;
@@ -388,6 +388,13 @@ impl Source for Router {
                 ..TcpConnectorRow::default()
             });
         rows.collect()
+    }
+
+    fn allocations(&self) -> Vec<AllocatorRow> {
+        vec![AllocatorRow {
+            type_name: "connection".to_owned(),
+            ..AllocatorRow::default()
+        }]
     }
 
     fn tcp_connections(&self) -> Rows<'_, TcpConnectionRow> {

@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicUsize},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
 };
 
@@ -16,7 +16,7 @@ use amqp::{
 };
 use bytes::BytesMut;
 
-use super::Control;
+use super::{Control, in_process::InProcess};
 use crate::{
     adaptor::tcp::TcpConnector,
     core::{
@@ -353,6 +353,11 @@ impl Control {
             );
         }
         drop(previous);
+        let own = InProcess::len(self.routing.is_some(), &routes);
+        self.shared
+            .counters
+            .own_addresses
+            .store(own as u64, Ordering::Relaxed);
         table.addresses = addresses;
         table.neighbours = neighbours;
         self.shared.table.store(Arc::new(table));

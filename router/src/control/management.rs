@@ -26,9 +26,9 @@ use crate::{
         shared::{Command, ConnectionHandle, ConnectionId, ConnectionRole, ConnectorState},
     },
     management::{
-        self, AddressRow, Changed, ConnectionRow, Handled, LinkRow, ListenerAddressRow, LogCounts,
-        LogLine, NodeRow, PolicyCounts, RouterRow, Rows, Source, TcpConnectionRow, TcpConnectorRow,
-        TcpListenerRow,
+        self, AddressRow, AllocatorRow, Changed, ConnectionRow, Handled, LinkRow,
+        ListenerAddressRow, LogCounts, LogLine, NodeRow, PolicyCounts, RouterRow, Rows, Source,
+        TcpConnectionRow, TcpConnectorRow, TcpListenerRow,
     },
     routing::Treatment,
 };
@@ -58,7 +58,7 @@ impl Adaptors {
 
 impl Control {
     /// Answers a management request, or passes on what it wants changed.
-    pub(super) fn manage(&self, request: Request) {
+    pub(super) fn manage(&mut self, request: Request) {
         let Some(peer) = self.connections.get(request.connection) else {
             // That it is up has been told, and not been handled yet. Those of connections that are gone are forgotten.
             if let Err(request) = self.shared.requests.add(request) {
@@ -74,6 +74,7 @@ impl Control {
             );
             return;
         }
+        self.in_process.asked(&self.shared.table.load().routes);
         self.answer(&request.message(), request.access, peer);
         request.accept();
     }
@@ -278,7 +279,7 @@ impl Source for Control {
             van_id: self.config.tenant().map(str::to_owned),
             version: model::COMPATIBILITY_VERSION.to_owned(),
             metadata: router.metadata.clone(),
-            addr_count: table.addresses.len() as u64,
+            addr_count: table.addresses.len() as u64 + load(&counters.own_addresses),
             link_count: load(&counters.links) + 2 * tcp,
             node_count: table.routes.routers.len() as u64,
             connection_count: amqp + tcp,
@@ -379,34 +380,45 @@ impl Source for Control {
         let table = self.shared.table.load();
         let mut keys: Vec<_> = table.addresses.values().collect();
         keys.sort_by(|a, b| a.key.cmp(&b.key));
-        keys.into_iter()
-            .map(|address| {
-                let remote = table.routes.addresses.get(&address.key);
-                AddressRow {
-                    key: address.key.to_string(),
-                    distribution: distribution(address.treatment).to_owned(),
-                    subscriber_count: u32::try_from(address.consumers.len()).unwrap_or(u32::MAX),
-                    remote_count: remote.map_or(0, |remote| {
-                        u32::try_from(remote.routers.len()).unwrap_or(u32::MAX)
-                    }),
-                    remote_host_routers: remote
-                        .map(|remote| remote.routers.iter().map(ToString::to_string).collect())
-                        .unwrap_or_default(),
-                    deliveries_ingress: address.counts.ingress.load(Ordering::Relaxed),
-                    deliveries_egress: address.counts.egress.load(Ordering::Relaxed),
-                    deliveries_transit: address.counts.transit.load(Ordering::Relaxed),
-                    priority: self
-                        .configured
-                        .priority(address.key.get(1..).unwrap_or_default())
-                        .map_or(-1, i32::from),
-                    watch: self
-                        .addresses
-                        .get(&address.key)
-                        .is_some_and(|entry| entry.watches > 0),
-                    ..AddressRow::default()
-                }
-            })
-            .collect()
+        let own = self
+            .in_process
+            .rows(self.routing.is_some(), &table.routes)
+            .into_iter();
+        let known = keys.into_iter().map(|address| {
+            let remote = table.routes.addresses.get(&address.key);
+            AddressRow {
+                key: address.key.to_string(),
+                distribution: distribution(address.treatment).to_owned(),
+                subscriber_count: u32::try_from(address.consumers.len()).unwrap_or(u32::MAX),
+                remote_count: remote.map_or(0, |remote| {
+                    u32::try_from(remote.routers.len()).unwrap_or(u32::MAX)
+                }),
+                remote_host_routers: remote
+                    .map(|remote| remote.routers.iter().map(ToString::to_string).collect())
+                    .unwrap_or_default(),
+                deliveries_ingress: address.counts.ingress.load(Ordering::Relaxed),
+                deliveries_egress: address.counts.egress.load(Ordering::Relaxed),
+                deliveries_transit: address.counts.transit.load(Ordering::Relaxed),
+                priority: self
+                    .configured
+                    .priority(address.key.get(1..).unwrap_or_default())
+                    .map_or(-1, i32::from),
+                watch: self
+                    .addresses
+                    .get(&address.key)
+                    .is_some_and(|entry| entry.watches > 0),
+                ..AddressRow::default()
+            }
+        });
+        own.chain(known).collect()
+    }
+
+    fn allocations(&self) -> Vec<AllocatorRow> {
+        let links = self
+            .connections
+            .iter()
+            .map(|connection| connection.links.len());
+        shown::allocations(&self.shared, self.connections.iter().count(), links.sum())
     }
 
     fn tcp_listeners(&self) -> Vec<TcpListenerRow> {
@@ -447,6 +459,7 @@ impl Source for Control {
                         }
                         .to_owned(),
                         connection_msg: error,
+                        observer: "none".to_owned(),
                     }
                 })
                 .collect()
@@ -503,6 +516,7 @@ impl Source for Control {
                         // C routers count their internal dispatcher.
                         connections_opened: counters.opened.load(Ordering::Relaxed) + 1,
                         connections_closed: counters.closed.load(Ordering::Relaxed),
+                        ..TcpConnectorRow::default()
                     }
                 })
                 .collect()

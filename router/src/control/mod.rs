@@ -6,6 +6,7 @@
 
 mod addresses;
 mod connections;
+mod in_process;
 mod management;
 mod shown;
 mod uplink;
@@ -25,7 +26,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use self::{addresses::Entry, connections::Connections, uplink::Uplinks};
+use self::{addresses::Entry, connections::Connections, in_process::InProcess, uplink::Uplinks};
 use crate::{
     core::{
         configured::{ConfiguredAddresses, treatment_of},
@@ -69,6 +70,8 @@ pub struct Control {
     connector_states: BTreeMap<String, ConnectorState>,
     /// Connectors that have succeeded or failed at least once.
     tried: BTreeSet<String>,
+    /// What is told of the addresses of the router itself.
+    in_process: InProcess,
     /// When another router with this router's id was last noticed.
     duplicate: Option<Instant>,
     /// Why the last configuration file was not applied.
@@ -119,6 +122,7 @@ impl Control {
             changes,
             log,
             connector_states: BTreeMap::new(),
+            in_process: InProcess::default(),
             tried: BTreeSet::new(),
             duplicate: None,
             refused: None,
@@ -237,6 +241,8 @@ impl Control {
             } => {
                 if let Some(routing) = &mut self.routing {
                     routing.receive(ControlLink(connection.0), &message, Instant::now());
+                    self.in_process
+                        .received(&message, &self.shared.table.load().routes);
                 }
             }
             ControlMessage::ConsumerUp {
@@ -309,6 +315,8 @@ impl Control {
             match output {
                 Output::Send { link, message } => {
                     if let Some(connection) = self.connections.get(ConnectionId(link.0)) {
+                        self.in_process
+                            .sent(&message, &self.shared.table.load().routes);
                         connection.deliver(Via::Control, Arc::new(Delivery::raw(message)));
                     }
                 }

@@ -16,9 +16,12 @@ use crate::{
     core::{
         flows::{Flow, FlowPeer, Progress},
         links::{LinkRecord, LinkType},
-        shared::{ConnectionHandle, ConnectionRole},
+        local::LocalTarget,
+        shared::{ConnectionHandle, ConnectionRole, Shared},
+        table::Address,
     },
-    management::{ConnectionRow, LinkRow, TcpConnectionRow},
+    management::{AllocatorRow, ConnectionRow, LinkRow, TcpConnectionRow},
+    routing::Route,
 };
 
 /// What C routers call the container at the end of a flow.
@@ -119,6 +122,32 @@ pub(super) fn flow_links(connection: u64, flow: &Flow) -> Vec<LinkRow> {
             ..row(flow.links + 1, "out", !service_in, receiving)
         },
     ]
+}
+
+/// What the router holds many of.
+pub(super) fn allocations(shared: &Shared, connections: usize, links: usize) -> Vec<AllocatorRow> {
+    let table = shared.table.load();
+    [
+        ("address", size_of::<Address>(), table.addresses.len()),
+        ("connection", size_of::<ConnectionHandle>(), connections),
+        (
+            "dynamic_address",
+            size_of::<LocalTarget>(),
+            shared.local.len(),
+        ),
+        ("link", size_of::<LinkRecord>(), links),
+        ("router", size_of::<Route>(), table.routes.routers.len()),
+        ("tcp_flow", size_of::<Flow>(), shared.flows.len()),
+    ]
+    .into_iter()
+    .map(|(name, size, count)| AllocatorRow {
+        type_name: name.to_owned(),
+        type_size: size as u64,
+        total_alloc_from_heap: count as u64,
+        held_by_threads: count as u64,
+        ..AllocatorRow::default()
+    })
+    .collect()
 }
 
 /// A link of an AMQP connection.

@@ -208,6 +208,16 @@ impl Links {
         self.with(|links| links.values().cloned().collect())
     }
 
+    /// How many are attached now.
+    pub fn len(&self) -> usize {
+        self.with(|links| links.len())
+    }
+
+    /// True if there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Looks at each of them.
     pub fn each(&self, mut look: impl FnMut(&LinkRecord)) {
         self.with(|links| links.values().for_each(|link| look(link)));

@@ -483,6 +483,8 @@ pub struct Counters {
     pub amqp_clients: AtomicU64,
     /// Links now attached.
     pub links: AtomicU64,
+    /// Addresses that the router serves itself, and those of other routers: not in the table.
+    pub own_addresses: AtomicU64,
     /// Connections that ended before they were established: TLS failed, or the peer was too slow.
     pub handshakes_failed: AtomicU64,
     /// Connections that were closed at once, because their listener had as many as it may.

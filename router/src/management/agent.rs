@@ -8,25 +8,10 @@ use amqp::{
 use super::{
     Source,
     change::{self, Change, Operation},
-    entity::{Agent, EntityType, Row, TYPES},
+    entity::{Agent, BASES, EntityType, NODE_OPERATIONS, NODE_TYPE, Row, TYPES},
     schema,
 };
 use crate::core::access::Access;
-
-/// Type of the node itself, on which QUERY and the GET operations are called.
-const NODE_TYPE: &str = "org.amqp.management";
-/// Operations of the node.
-const NODE_OPERATIONS: &[&str] = &[
-    "QUERY",
-    "GET-TYPES",
-    "GET-ATTRIBUTES",
-    "GET-OPERATIONS",
-    "GET-ANNOTATIONS",
-    "GET-MGMT-NODES",
-    "GET-SCHEMA",
-    "GET-JSON-SCHEMA",
-    "GET-LOG",
-];
 
 /// A refused request: status code, text, and the body that goes with it.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +22,8 @@ pub(super) enum Refusal {
     UnknownType(String),
     #[error("Forbidden: only clients of this router itself can change it")]
     Forbidden,
+    #[error("Forbidden")]
+    NeverAllowed,
     #[error("No entity with {selector}={value}")]
     NoEntity {
         selector: &'static str,
@@ -60,7 +47,7 @@ impl Refusal {
     fn status(&self) -> i32 {
         match self {
             Self::BadRequest(_) | Self::UnknownType(_) => 400,
-            Self::Forbidden => 403,
+            Self::Forbidden | Self::NeverAllowed => 403,
             Self::NoEntity { .. } | Self::Gone(_) | Self::NotFound => 404,
             Self::NotImplemented { .. } => 501,
             Self::Busy => 503,
@@ -167,7 +154,10 @@ fn answer(request: &Message, source: &dyn Source, access: Access) -> Result<Done
         "GET-TYPES" => return describe(request, |_| &[]).map(Done::Body),
         "GET-ATTRIBUTES" => return describe(request, |entity| entity.attributes).map(Done::Body),
         "GET-OPERATIONS" => return describe(request, EntityType::operations).map(Done::Body),
-        "GET-ANNOTATIONS" => return describe(request, |_| &[]).map(Done::Body),
+        // no annotations are defined
+        "GET-ANNOTATIONS" => {
+            return entity_types(request).map(|_| Done::Body(Value::Map(Vec::new())));
+        }
         "GET-MGMT-NODES" => return Ok(Done::Body(management_nodes(source))),
         "GET-SCHEMA" => return Ok(Done::Body(schema::value())),
         "GET-JSON-SCHEMA" => {
@@ -194,7 +184,7 @@ fn answer(request: &Message, source: &dyn Source, access: Access) -> Result<Done
         }
     };
     if !entity.operations().contains(&operation.as_str()) {
-        return Err(no_such_operation(request, &operation));
+        return Err(not_offered(entity, changing, request, source));
     }
     if access != Access::Full {
         return Err(Refusal::Forbidden);
@@ -224,6 +214,28 @@ fn only_one(
         ))),
         Err(_) => Ok(found),
     }
+}
+
+/// As C routers: an entity is looked for first, and those of the core are never to be changed.
+fn not_offered(
+    entity: &'static EntityType,
+    operation: Operation,
+    request: &Message,
+    source: &dyn Source,
+) -> Refusal {
+    let name = match operation {
+        Operation::Create => "CREATE",
+        Operation::Update => "UPDATE",
+        Operation::Delete => "DELETE",
+    };
+    if operation != Operation::Create {
+        match find(&[entity], request, source) {
+            Err(refusal) => return refusal,
+            Ok(_) if entity.agent == Agent::Core => return Refusal::NeverAllowed,
+            Ok(_) => {}
+        }
+    }
+    Refusal::not_implemented(name, entity.name, entity.operations())
 }
 
 fn no_such_operation(request: &Message, operation: &str) -> Refusal {
@@ -342,7 +354,15 @@ fn query(request: &Message, source: &dyn Source) -> Result<Value, Refusal> {
 }
 
 fn read(request: &Message, source: &dyn Source) -> Result<Value, Refusal> {
+    let unnamed = ["type", "name", "identity"]
+        .iter()
+        .all(|key| text(request, key).is_none());
     let types: Vec<&'static EntityType> = match text(request, "type") {
+        None if unnamed => {
+            let node = EntityType::find(NODE_TYPE).ok_or(Refusal::NotFound)?;
+            let row = (node.rows)(source).next().ok_or(Refusal::NotFound)?;
+            return Ok(row_value(row.into_iter()));
+        }
         None => TYPES.iter().collect(),
         Some(name) => {
             vec![EntityType::find(name).ok_or_else(|| Refusal::UnknownType(name.to_owned()))?]
@@ -353,11 +373,15 @@ fn read(request: &Message, source: &dyn Source) -> Result<Value, Refusal> {
     let attributes = row
         .into_iter()
         .filter(|(_, value)| !omit_null || !value.is_null());
-    Ok(Value::Map(
+    Ok(row_value(attributes))
+}
+
+fn row_value(attributes: impl Iterator<Item = (&'static str, Value)>) -> Value {
+    Value::Map(
         attributes
             .map(|(name, value)| (Value::from(name), value))
             .collect(),
-    ))
+    )
 }
 
 /// The entity that a request names, by `name`, `identity` or both.
@@ -377,15 +401,30 @@ pub(super) fn find(
     if selectors.is_empty() {
         return Err(Refusal::BadRequest("No name or identity".to_owned()));
     }
+    let mut conflict = false;
     for entity in types {
         let found = (entity.rows)(source).find(|row| {
-            selectors
+            let mut matches = selectors
                 .iter()
-                .all(|(key, value)| attribute(row, key).and_then(Value::as_str) == Some(value))
+                .map(|(key, value)| attribute(row, key).and_then(Value::as_str) == Some(value));
+            let first = matches.next().unwrap_or(false);
+            let others = matches.all(|matches| matches);
+            conflict |= first && !others && entity.agent == Agent::Configuration;
+            first && others
         });
         if let Some(row) = found {
             return Ok((entity, row));
         }
+    }
+    if conflict {
+        let named: Vec<String> = selectors
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        return Err(Refusal::BadRequest(format!(
+            "Conflicting {}",
+            named.join(" ")
+        )));
     }
     match (types, selectors.as_slice()) {
         ([entity], _) if entity.agent == Agent::Core => Err(Refusal::NotFound),
@@ -402,7 +441,11 @@ fn describe(
     request: &Message,
     what: fn(&EntityType) -> &'static [&'static str],
 ) -> Result<Value, Refusal> {
-    let entries = entity_types(request)?.into_iter().map(|entity| {
+    let mut types = entity_types(request)?;
+    if types.len() > 1 {
+        types.extend(BASES);
+    }
+    let entries = types.into_iter().map(|entity| {
         let list = what(entity).iter().copied().map(Value::from).collect();
         (Value::from(entity.name), Value::List(list))
     });

@@ -11,7 +11,7 @@ use super::{
     rows::{IntoValue as _, int},
 };
 
-pub(super) const LISTENER_ATTRIBUTES: &[&str; 26] = &[
+pub(super) const LISTENER_ATTRIBUTES: &[&str; 31] = &[
     "name",
     "identity",
     "type",
@@ -38,9 +38,14 @@ pub(super) const LISTENER_ATTRIBUTES: &[&str; 26] = &[
     "healthz",
     "metrics",
     "websockets",
+    "socketAddressFamily",
+    "httpRootDir",
+    "messageLoggingComponents",
+    "policyVhost",
+    "openProperties",
 ];
 
-pub(super) const CONNECTOR_ATTRIBUTES: &[&str; 20] = &[
+pub(super) const CONNECTOR_ATTRIBUTES: &[&str; 26] = &[
     "name",
     "identity",
     "type",
@@ -61,6 +66,12 @@ pub(super) const CONNECTOR_ATTRIBUTES: &[&str; 20] = &[
     "failoverUrls",
     "connectionStatus",
     "connectionMsg",
+    "proxyProfile",
+    "socketAddressFamily",
+    "allowRedirect",
+    "messageLoggingComponents",
+    "policyVhost",
+    "openProperties",
 ];
 
 /// Passwords are not among them.
@@ -180,6 +191,11 @@ pub(super) fn listeners(source: &dyn Source) -> Vec<Row> {
                 Value::Bool(listener.healthz),
                 Value::Bool(listener.metrics),
                 Value::Bool(listener.websockets),
+                Value::Null,
+                Value::Null,
+                text("none"),
+                Value::Null,
+                Value::Null,
             ],
         )
     });
@@ -232,6 +248,12 @@ pub(super) fn connectors(source: &dyn Source) -> Vec<Row> {
                 text(state.map_or("", |state| &state.servers)),
                 text(state.map_or("INITIALIZING", |state| &state.status)),
                 text(state.map_or("", |state| &state.message)),
+                optional(connector.proxy_profile.as_ref()),
+                Value::Null,
+                Value::Bool(false),
+                text("none"),
+                Value::Null,
+                Value::Null,
             ],
         )
     });
@@ -316,7 +338,7 @@ pub(super) fn policy(source: &dyn Source) -> Vec<Row> {
             Value::Bool(false),
             Value::Bool(false),
             text(""),
-            text(""),
+            text("$default"),
             int(counts.connections_processed),
             int(counts.connections_denied),
             int(counts.connections_current),

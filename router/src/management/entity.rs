@@ -6,7 +6,7 @@ use model::router_config::EntityKind;
 use super::{
     Rows, Source, configured,
     rows::{
-        AddressRow, ConnectionRow, LinkRow, ListenerAddressRow, NodeRow, RouterRow,
+        AddressRow, AllocatorRow, ConnectionRow, LinkRow, ListenerAddressRow, NodeRow, RouterRow,
         TcpConnectionRow, TcpConnectorRow, TcpListenerRow,
     },
 };
@@ -18,6 +18,25 @@ pub(super) type Row = Vec<(&'static str, Value)>;
 const PREFIX: &str = "io.skupper.router.";
 /// Prefix that the long names of some types have in routers of version 3.
 const OLD_PREFIX: &str = "org.apache.qpid.dispatch.";
+
+/// Type of the node itself, on which QUERY and the GET operations are called.
+pub(super) const NODE_TYPE: &str = "org.amqp.management";
+/// The same as C routers call the one entity of it.
+const NODE: &str = "io.skupper.router.management";
+/// Operations of the node.
+pub(super) const NODE_OPERATIONS: &[&str] = &[
+    "READ",
+    "QUERY",
+    "GET-TYPES",
+    "GET-ATTRIBUTES",
+    "GET-OPERATIONS",
+    "GET-ANNOTATIONS",
+    "GET-MGMT-NODES",
+    "GET-SCHEMA",
+    "GET-JSON-SCHEMA",
+    "GET-LOG",
+];
+const BASE_ATTRIBUTES: &[&str] = &["name", "identity", "type"];
 
 /// Which of the two agents of a C router serves a type; they differ in texts and in what they do with unknown names.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -46,8 +65,11 @@ impl EntityType {
             .strip_prefix(PREFIX)
             .or_else(|| name.strip_prefix(OLD_PREFIX))
             .unwrap_or(name);
+        let short = if short == NODE_TYPE { NODE } else { short };
+        let short = short.strip_prefix(PREFIX).unwrap_or(short);
         TYPES
             .iter()
+            .chain(BASES)
             .find(|known| known.name.strip_prefix(PREFIX) == Some(short))
     }
 
@@ -69,6 +91,7 @@ impl EntityType {
             Some(EntityKind::ListenerAddress) => &["CREATE", "READ", "DELETE"],
             Some(_) => &["CREATE", "READ", "UPDATE", "DELETE"],
             None if self.name == ConnectionRow::TYPE => &["READ", "UPDATE"],
+            None if self.name == NODE => NODE_OPERATIONS,
             None => &["READ"],
         }
     }
@@ -130,6 +153,7 @@ pub(super) static TYPES: &[EntityType] = &[
     live!(LinkRow, Core, |source| source.links()),
     live!(AddressRow, Core, |source| source.addresses()),
     live!(NodeRow, Configuration, |source| source.nodes()),
+    live!(AllocatorRow, Configuration, |source| source.allocations()),
     live!(TcpListenerRow, Configuration, |source| source
         .tcp_listeners()),
     live!(ListenerAddressRow, Configuration, |source| source
@@ -175,11 +199,60 @@ pub(super) static TYPES: &[EntityType] = &[
         configured::log_stats
     ),
     configured!("site", configured::SITE_ATTRIBUTES, configured::site),
-    empty!("router.config.autoLink", Core, "address" "direction" "connection" "containerId" "externalAddress" "operStatus" "lastError"),
+    empty!("router.config.autoLink", Core, "address" "direction" "connection" "containerId" "externalAddress" "linkRef" "operStatus" "lastError"),
     empty!("httpRequestInfo", Core, "address" "host" "site" "direction" "requests" "bytesIn" "bytesOut" "maxLatency" "details"),
     empty!("httpListener", Configuration, "address" "host" "port" "backlog" "siteId" "sslProfile" "authenticatePeer" "protocolVersion" "aggregation" "eventChannel" "operStatus"),
     empty!("httpConnector", Configuration, "address" "host" "port" "siteId" "sslProfile" "protocolVersion" "aggregation" "eventChannel" "verifyHostname" "hostOverride"),
-    empty!("allocator", Configuration, "typeName" "typeSize" "transferBatchSize" "localFreeListMax" "globalFreeListMax" "totalAllocFromHeap" "totalFreeToHeap" "heldByThreads" "batchesRebalancedToThreads" "batchesRebalancedToGlobal"),
-    empty!("vhost", Configuration, "hostname" "maxConnections"),
-    empty!("vhostStats", Configuration, "connectionsApproved" "connectionsDenied" "connectionsCurrent"),
+    empty!("vhost", Configuration, "hostname" "aliases" "maxConnections" "maxMessageSize" "maxConnectionsPerUser" "maxConnectionsPerHost" "allowUnknownUser" "groups"),
+    empty!("vhostStats", Configuration, "hostname" "connectionsApproved" "connectionsDenied" "connectionsCurrent" "perUserState" "perHostState" "sessionDenied" "senderDenied" "receiverDenied" "maxMessageSizeDenied"),
+    empty!("vhostUserGroupSettings", Configuration, "users" "remoteHosts" "maxConnectionsPerUser" "maxConnectionsPerHost" "maxMessageSize" "maxFrameSize" "maxSessionWindow" "maxSessions" "maxSenders" "maxReceivers" "allowDynamicSource" "allowAnonymousSender" "allowUserIdProxy" "allowAdminStatusUpdate" "sources" "targets" "sourcePattern" "targetPattern"),
+    EntityType {
+        name: NODE,
+        agent: Agent::Configuration,
+        attributes: BASE_ATTRIBUTES,
+        rows: |_| {
+            let values = ["self", "self", NODE].map(Value::from);
+            Box::new(std::iter::once(
+                BASE_ATTRIBUTES.iter().copied().zip(values).collect(),
+            ))
+        },
+    },
 ];
+
+/// Types that only sum up others: each shows what its members have in common.
+pub(super) static BASES: &[EntityType] = &[
+    EntityType {
+        name: "io.skupper.router.entity",
+        agent: Agent::Configuration,
+        attributes: BASE_ATTRIBUTES,
+        rows: |source| Box::new(members(source, |_| true)),
+    },
+    EntityType {
+        name: "io.skupper.router.configurationEntity",
+        agent: Agent::Configuration,
+        attributes: BASE_ATTRIBUTES,
+        rows: |source| Box::new(members(source, |entity| entity.kind().is_some())),
+    },
+    EntityType {
+        name: "io.skupper.router.operationalEntity",
+        agent: Agent::Configuration,
+        attributes: BASE_ATTRIBUTES,
+        rows: |source| Box::new(members(source, |entity| entity.kind().is_none())),
+    },
+];
+
+fn members<'a>(
+    source: &'a dyn Source,
+    belongs: fn(&EntityType) -> bool,
+) -> impl Iterator<Item = Row> + 'a {
+    TYPES
+        .iter()
+        .filter(move |entity| belongs(entity))
+        .flat_map(move |entity| (entity.rows)(source))
+        .map(|row| {
+            let common = row
+                .into_iter()
+                .filter(|(name, _)| BASE_ATTRIBUTES.contains(name));
+            common.collect()
+        })
+}

@@ -25,7 +25,7 @@ pub use self::{
     agent::{Handled, handle},
     change::{Action, Change, ChangeError, Changed},
     rows::{
-        AddressRow, ConnectionRow, LinkRow, ListenerAddressRow, NodeRow, RouterRow,
+        AddressRow, AllocatorRow, ConnectionRow, LinkRow, ListenerAddressRow, NodeRow, RouterRow,
         TcpConnectionRow, TcpConnectorRow, TcpListenerRow,
     },
 };
@@ -67,6 +67,8 @@ pub trait Source {
     fn listener_addresses(&self) -> Vec<ListenerAddressRow>;
     /// TCP connectors, configured and with their counters.
     fn tcp_connectors(&self) -> Vec<TcpConnectorRow>;
+    /// What the router holds.
+    fn allocations(&self) -> Vec<AllocatorRow>;
     /// Links of all connections.
     fn links(&self) -> Rows<'_, LinkRow>;
     /// What the row of the policy counts.

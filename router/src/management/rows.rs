@@ -218,6 +218,8 @@ row! {
     }
     /// Peer address of an incoming, configured `host:port` of an outgoing connection.
     host "host": String,
+    /// Never set.
+    local_socket "localSocket": Option<String>,
     /// `normal`, `inter-router`, `inter-router-data`, `edge`, …
     role "role": String,
     /// `amqp`, `tcp`.
@@ -260,6 +262,8 @@ row! {
     enable_protocol_trace "enableProtocolTrace": bool,
     /// Mesh that an edge peer belongs to.
     mesh_id "meshId": Option<String>,
+    /// Never set.
+    tls_ordinal "tlsOrdinal": Option<u64>,
     /// Correlates data connections with their control connection.
     group_correlation_id "groupCorrelationId": Option<String>,
     /// Number of its certificates.
@@ -356,6 +360,10 @@ row! {
     deliveries_egress_route_container "deliveriesEgressRouteContainer": u64,
     /// Always 0.
     deliveries_ingress_route_container "deliveriesIngressRouteContainer": u64,
+    /// Always 0.
+    deliveries_egress_inter_network "deliveriesEgressInterNetwork": u64,
+    /// Always 0.
+    deliveries_ingress_inter_network "deliveriesIngressInterNetwork": u64,
     /// Unsettled deliveries by router, of balanced addresses.
     transit_outstanding "transitOutstanding": Option<Vec<u64>>,
     /// Deliveries now followed.
@@ -432,6 +440,33 @@ row! {
 }
 
 row! {
+    /// A kind of object that the router holds many of. There are no pools: what is shown is what lives now.
+    AllocatorRow = "io.skupper.router.allocator", name: |row| format!("allocator/{}", row.type_name),
+        identity: |row| format!("allocator/{}", row.type_name);
+    key {}
+    /// What it is.
+    type_name "typeName": String,
+    /// Octets of each, without what it refers to.
+    type_size "typeSize": u64 as int,
+    /// Always 0.
+    transfer_batch_size "transferBatchSize": u64 as int,
+    /// Always 0.
+    local_free_list_max "localFreeListMax": u64 as int,
+    /// Always 0.
+    global_free_list_max "globalFreeListMax": u64 as int,
+    /// How many there are.
+    total_alloc_from_heap "totalAllocFromHeap": u64 as int,
+    /// Always 0.
+    total_free_to_heap "totalFreeToHeap": u64 as int,
+    /// How many there are.
+    held_by_threads "heldByThreads": u64 as int,
+    /// Always 0.
+    batches_rebalanced_to_threads "batchesRebalancedToThreads": u64 as int,
+    /// Always 0.
+    batches_rebalanced_to_global "batchesRebalancedToGlobal": u64 as int,
+}
+
+row! {
     /// A TCP listener.
     TcpListenerRow = "io.skupper.router.tcpListener", name: |row| row.name.clone(),
         identity: |row| format!("tcpListener/{}:{}:{}", row.host, row.port, row.name);
@@ -465,6 +500,8 @@ row! {
     connections_opened "connectionsOpened": u64 as int,
     /// Connections ended.
     connections_closed "connectionsClosed": u64 as int,
+    /// Always `none`: what is said over a connection is not looked at.
+    observer "observer": String,
     /// `up` while the socket listens.
     oper_status "operStatus": String,
     /// Why it does not listen.
@@ -505,6 +542,8 @@ row! {
     port "port": String,
     /// Site of the router.
     site_id "siteId": Option<String>,
+    /// Never set.
+    process_id "processId": Option<String>,
     /// Profile of TLS towards the target.
     ssl_profile "sslProfile": Option<String>,
     /// The target's certificate must be for `host`.

@@ -112,6 +112,13 @@ impl Source for Router {
         Vec::new()
     }
 
+    fn allocations(&self) -> Vec<AllocatorRow> {
+        vec![AllocatorRow {
+            type_name: "connection".to_owned(),
+            ..AllocatorRow::default()
+        }]
+    }
+
     fn tcp_connections(&self) -> Rows<'_, TcpConnectionRow> {
         Box::new(std::iter::once(TcpConnectionRow {
             name: "127.0.0.1:30003@site".to_owned(),
@@ -987,5 +994,86 @@ fn the_types_describe_themselves() {
         Some(&list(["READ".into()]))
     );
     let types = answer(&texts(&[("operation", "GET-TYPES")])).2;
-    assert_eq!(types.as_map().unwrap().len(), entity::TYPES.len());
+    assert_eq!(
+        types.as_map().unwrap().len(),
+        entity::TYPES.len() + entity::BASES.len()
+    );
+    assert_eq!(
+        answer(&texts(&[("operation", "GET-ANNOTATIONS")])).2,
+        Value::Map(Vec::new())
+    );
+}
+
+#[test]
+fn types_that_sum_up_others_show_what_is_common() {
+    let count = |entity: &str| {
+        let (names, rows) = results(&query(entity, &[], 0, 0));
+        assert_eq!(names, ["name", "identity", "type"]);
+        rows.len()
+    };
+    assert_eq!(
+        count("entity"),
+        count("configurationEntity") + count("operationalEntity")
+    );
+    assert!(count("configurationEntity") > 10);
+    // They are no entities beside their members.
+    let (_, all) = results(&texts(&[("operation", "QUERY")]));
+    assert_eq!(all.len(), count("entity"));
+}
+
+#[test]
+fn the_node_is_an_entity_too() {
+    let node = Value::from("io.skupper.router.management");
+    let own = |properties: &[(&str, &str)]| answer(&texts(properties)).2;
+    for read in [
+        own(&[("operation", "READ")]),
+        own(&[("operation", "READ"), ("identity", "self")]),
+        own(&[
+            ("operation", "READ"),
+            ("type", "org.amqp.management"),
+            ("name", "self"),
+        ]),
+    ] {
+        assert_eq!(read.get("type"), Some(&node), "{read:?}");
+    }
+    let rows = results(&query("org.amqp.management", &["identity"], 0, 0)).1;
+    assert_eq!(rows, [list(["self".into()])]);
+    let rows = results(&query("vhostUserGroupSettings", &[], 0, 0)).1;
+    assert!(rows.is_empty());
+}
+
+#[test]
+fn what_cannot_be_done_is_looked_for_first() {
+    let request = |operation: &str, entity: &str, identity: &str| {
+        texts(&[
+            ("operation", operation),
+            ("type", entity),
+            ("identity", identity),
+        ])
+    };
+    // Entities of the core are never to be changed, others do not offer it.
+    for (operation, entity, identity, status) in [
+        ("DELETE", "connection", "1", 403),
+        ("DELETE", "connection", "77", 404),
+        ("UPDATE", "router.link", "3", 403),
+        ("UPDATE", "router.link", "77", 404),
+        ("DELETE", "router.node", "router.node/ra", 501),
+        ("DELETE", "router.node", "router.node/zz", 404),
+        ("DELETE", "log", "log/DEFAULT", 501),
+        ("CREATE", "router.link", "77", 501),
+        ("CREATE", "log", "log/DEFAULT", 501),
+    ] {
+        let refusal = refused(&request(operation, entity, identity));
+        assert_eq!(refusal.0, status, "{operation} {entity}: {}", refusal.1);
+    }
+    let both = texts(&[
+        ("operation", "READ"),
+        ("type", "listener"),
+        ("name", "ir"),
+        ("identity", "other"),
+    ]);
+    assert_eq!(
+        refused(&both),
+        (400, "Conflicting name=ir identity=other".to_owned())
+    );
 }

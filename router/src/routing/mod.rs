@@ -31,6 +31,7 @@ mod message;
 mod mobile;
 mod node;
 mod path;
+mod peek;
 mod types;
 mod view;
 
@@ -45,6 +46,7 @@ use bytes::Bytes;
 
 pub use message::MessageError;
 pub use path::RouterSet;
+pub use peek::{Addressed, addressed};
 pub use types::{Config, ControlLink, LogEvent, Output, RouterId, Treatment};
 pub use view::{RemoteAddress, Route, RouteView};
 

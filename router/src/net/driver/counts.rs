@@ -70,6 +70,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 .map(|name| format!("L{name}"))
                 .or_else(|| {
                     let address = attached.address.as_deref()?;
+                    // reached by its plain name from everywhere, as C routers see it
+                    if address == "$management" {
+                        return Some(format!("M{address}"));
+                    }
                     Some(self.shared.space.classify(address).to_string())
                 }),
         };
