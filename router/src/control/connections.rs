@@ -59,6 +59,25 @@ impl Connections {
         self.doubtful.extend(doubtful);
     }
 
+    /// The main connections, this one excepted, of which it is a newer edition: of the same group, or of its certificates
+    /// before these.
+    pub(super) fn earlier(&self, main: ConnectionId) -> Vec<ConnectionId> {
+        let key = |connection: &ConnectionHandle| {
+            let (group, ordinal, container, outgoing) = group_of(connection)?;
+            Some(((group.to_owned(), container.to_owned(), outgoing), ordinal))
+        };
+        let Some((this, (group, ordinal))) =
+            self.get(main).and_then(|this| Some((this, key(this)?)))
+        else {
+            return Vec::new();
+        };
+        self.iter()
+            .filter(|other| other.role == this.role && other.id < main)
+            .filter(|other| key(other).is_some_and(|(of, before)| of == group && before <= ordinal))
+            .map(|other| other.id)
+            .collect()
+    }
+
     /// Takes doubts away from connections that have received something since. True if there were any such.
     pub(super) fn settle_doubts(&mut self) -> bool {
         let doubtful = self.doubtful.len();
@@ -140,5 +159,86 @@ impl Control {
         self.shared.requests.forget(id);
         self.uplink_down(id);
         self.dirty = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::shared::tests::peer;
+
+    fn handle(id: u64, role: ConnectionRole, group: &str, ordinal: u64) -> Arc<ConnectionHandle> {
+        let mut handle = peer(None, false);
+        handle.id = ConnectionId(id);
+        handle.role = role;
+        handle.facts.group = Some(group.to_owned());
+        handle.facts.group_ordinal = Some(ordinal);
+        Arc::new(handle)
+    }
+
+    fn data_of(connections: &Connections, main: u64) -> Vec<u64> {
+        let neighbours = connections.neighbours();
+        neighbours[&main]
+            .data
+            .iter()
+            .map(|data| data.id.0)
+            .collect()
+    }
+
+    const MAIN: ConnectionRole = ConnectionRole::InterRouter;
+    const DATA: ConnectionRole = ConnectionRole::InterRouterData;
+
+    #[test]
+    fn data_connections_may_come_before_their_main_connection() {
+        let mut connections = Connections::default();
+        connections.insert(handle(1, DATA, "g", 0));
+        connections.insert(handle(2, MAIN, "g", 0));
+        connections.insert(handle(3, DATA, "g", 0));
+        connections.insert(handle(4, DATA, "other", 0));
+        assert_eq!(data_of(&connections, 2), [1, 3]);
+        assert!(connections.earlier(ConnectionId(2)).is_empty());
+    }
+
+    #[test]
+    fn those_beside_an_outdated_main_connection_have_to_show_that_they_live() {
+        let mut connections = Connections::default();
+        let alive = handle(2, DATA, "g", 0);
+        for connection in [
+            handle(1, MAIN, "g", 0),
+            alive.clone(),
+            handle(3, DATA, "g", 0),
+        ] {
+            connections.insert(connection);
+        }
+        connections.insert(handle(4, MAIN, "g", 0));
+        connections.insert(handle(5, DATA, "g", 0));
+        assert_eq!(connections.earlier(ConnectionId(4)), [ConnectionId(1)]);
+        assert_eq!(data_of(&connections, 4), [5]);
+        assert!(!connections.settle_doubts());
+        alive.octets_in.fetch_add(8, Ordering::Relaxed);
+        assert!(connections.settle_doubts());
+        assert_eq!(data_of(&connections, 4), [2, 5]);
+        // One that is gone is no matter of doubt.
+        connections.by_id.remove(&ConnectionId(3));
+        assert!(connections.settle_doubts() && connections.doubtful.is_empty());
+    }
+
+    #[test]
+    fn groups_of_new_certificates_are_apart_from_those_of_old_ones() {
+        let mut connections = Connections::default();
+        for connection in [
+            handle(1, MAIN, "g", 1),
+            handle(2, DATA, "g", 1),
+            handle(3, DATA, "g", 2),
+            handle(4, MAIN, "g", 2),
+        ] {
+            connections.insert(connection);
+        }
+        assert_eq!(data_of(&connections, 1), [2]);
+        assert_eq!(data_of(&connections, 4), [3]);
+        assert_eq!(connections.earlier(ConnectionId(4)), [ConnectionId(1)]);
+        // An old edition that comes late takes nobody's place.
+        connections.insert(handle(5, MAIN, "g", 1));
+        assert_eq!(connections.earlier(ConnectionId(5)), [ConnectionId(1)]);
     }
 }

@@ -225,7 +225,11 @@ impl Control {
                 if let (Some(routing), Some(connection)) =
                     (&mut self.routing, self.connections.get(id))
                 {
-                    routing.link_up(ControlLink(id.0), connection.facts.cost, Instant::now());
+                    let (link, now) = (ControlLink(id.0), Instant::now());
+                    routing.link_up(link, connection.facts.cost, now);
+                    for old in self.connections.earlier(id) {
+                        routing.hand_over(ControlLink(old.0), link, now);
+                    }
                 }
                 self.dirty = true;
             }

@@ -216,6 +216,30 @@ impl Routing {
         self.tell_early(now);
     }
 
+    /// A neighbour has made its connection anew, and means the same as with the one before: `new`, which is up, takes the
+    /// place of `old` without waiting for a HELLO. Nobody else hears of it unless the cost differs.
+    pub fn hand_over(&mut self, old: ControlLink, new: ControlLink, now: Instant) {
+        self.now = now;
+        let Some(heard) = self.links.get(&old).map(|old| old.heard.clone()) else {
+            return;
+        };
+        let Some(link) = self.links.get_mut(&new) else {
+            return;
+        };
+        let stated = link.stated_cost(self.leaving);
+        link.heard = link.heard.take().or(heard);
+        let neighbour = self
+            .nodes
+            .iter_mut()
+            .find(|(_, node)| node.link == Some(old));
+        let Some((id, node)) = neighbour else { return };
+        node.link = Some(new);
+        node.confirmed = Some(now);
+        self.own_changed |= self.own.peers.insert(id.clone(), stated) != Some(stated);
+        self.routes_stale = true;
+        self.tell_early(now);
+    }
+
     /// To be called between ticks: neighbours that have been silent for too long are given up without waiting for the
     /// next one.
     pub fn check(&mut self, now: Instant) {

@@ -1637,3 +1637,40 @@ fn a_c_router_is_not_taken_into_a_network_beyond_its_limit() {
     bench.tick();
     assert!(bench.view().neighbours.contains(&id("late")));
 }
+
+#[test]
+fn a_connection_made_anew_takes_the_place_of_the_old_one_without_a_word() {
+    let mut bench = Bench::new();
+    bench.link_up(FIRST, 1);
+    bench.hello(FIRST, "b");
+    bench.tick();
+    bench.take_events();
+    bench.link_up(SECOND, 1);
+    bench.routing.hand_over(FIRST, SECOND, bench.now);
+    bench.routing.link_down(FIRST, bench.now);
+    bench.drain();
+    assert_eq!(bench.take_events(), [""; 0]);
+    assert_eq!(bench.view().routers["b"].link, SECOND);
+    let sent = bench.tick();
+    assert!(
+        !bodies(&sent)
+            .iter()
+            .any(|body| matches!(body, Body::Lsu(_))),
+        "nothing changed for others: {sent:?}"
+    );
+    // The new one expires as any other.
+    for _ in 0..4 {
+        bench.tick();
+    }
+    assert_eq!(
+        bench.take_events(),
+        ["NeighbourDown { link: ControlLink(2), id: b }"]
+    );
+    // Nothing comes of links that are not there, or that nobody is at.
+    bench.routing.hand_over(FIRST, THIRD, bench.now);
+    bench.link_up(THIRD, 1);
+    bench.routing.hand_over(SECOND, THIRD, bench.now);
+    bench.routing.hand_over(THIRD, SECOND, bench.now);
+    bench.tick();
+    assert!(bench.view().routers.is_empty());
+}
