@@ -112,6 +112,15 @@ impl HttpState for Health {
                 &counters.management_refused,
             ),
             total(
+                "skupper_protocol_violations_total",
+                &counters.protocol_violations,
+            ),
+            total("skupper_links_refused_total", &counters.links_refused),
+            total(
+                "skupper_routing_messages_refused_total",
+                &counters.routing_refused,
+            ),
+            total(
                 "skupper_management_requests_refused_total",
                 &counters.requests_refused,
             ),

@@ -10,7 +10,7 @@ use amqp::{
         ClientSasl, Connection, ConnectionConfig, DeliveryKey, Event, LinkId, Sent, SessionId,
     },
     message::{Body, Message, Properties},
-    performative::{Attach, Open, Role, Source, Target},
+    performative::{Attach, Condition, Open, Role, Source, Target},
 };
 use bytes::{Buf as _, Bytes, BytesMut};
 use router::core::annotations::Annotations;
@@ -160,6 +160,33 @@ impl Peer {
     /// Links that are attached from now on have another session.
     pub fn begin(&mut self) {
         self.session = self.engine.begin();
+    }
+
+    /// Asks for a link on which the router sends from this source.
+    ///
+    /// # Errors
+    /// The reason of a refusal.
+    ///
+    /// # Panics
+    /// When it is not answered.
+    pub async fn receive_from(&mut self, source: Source) -> Result<LinkId, Condition> {
+        let link = self.begin_attach(Role::Receiver, source);
+        loop {
+            match self.event().await {
+                Event::Attached {
+                    link: other,
+                    attach,
+                    ..
+                } if other == link && attach.source.is_some() => return Ok(link),
+                Event::Detached {
+                    link: other, error, ..
+                } if other == link => {
+                    self.engine.detach(link, true, None);
+                    return Err(error.expect("a refusal has a reason"));
+                }
+                _ => {}
+            }
+        }
     }
 
     async fn attach(&mut self, role: Role, source: Source) -> LinkId {

@@ -337,6 +337,11 @@ async fn frames_of_impossible_sizes_end_the_connection_and_cost_nothing() {
     }
     let grown = router.resident_memory().saturating_sub(memory);
     assert!(grown < 30_000_000, "{grown} octets more");
+    // Those that were open when it came, and one line for each kind.
+    let violations = target.metric("skupper_protocol_violations_total").await;
+    assert_eq!(violations, frames.len() as u64 * 2 * 10);
+    let warnings = target.warnings("the peer broke the protocol");
+    assert!((1..=3).contains(&warnings), "{warnings}");
     target.unharmed().await;
 }
 
@@ -1046,6 +1051,19 @@ async fn a_neighbour_that_floods_and_lies_is_survived() {
     }
     evil.force(&Bytes::from_static(b"\xff\x00\x53")).await;
     evil.take_part(Duration::from_secs(1)).await;
+    // No message of routers beyond the limit had an effect, and none of the malformed ones.
+    let refused = "skupper_routing_messages_refused_total";
+    eventually("what was refused is counted", async || {
+        match target.metric(refused).await {
+            2000.. => Ok(()),
+            few => Err(few.to_string()),
+        }
+    })
+    .await;
+    for reason in ["malformed control message", "routers already"] {
+        let warnings = target.warnings(reason);
+        assert!((1..=2).contains(&warnings), "{warnings} of {reason}");
+    }
     // Both still answer, and the flow between them has not noticed.
     for router in &target.mesh.routers {
         router.rows("router").await.unwrap();

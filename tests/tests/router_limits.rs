@@ -4,17 +4,17 @@
 use std::time::{Duration, Instant};
 
 use amqp::{
-    Value,
+    Symbol, Value,
     engine::{Event, LinkId},
     message::{Body, Message, Properties},
-    performative::DeliveryState,
+    performative::{DeliveryState, Source},
 };
 use bytes::{Bytes, BytesMut};
 use e2e::{
     Plan, TestRouter, eventually,
     mesh::{self, listener},
-    peer::Peer,
-    within,
+    peer::{Peer, message},
+    rows, within,
 };
 use model::router_config::{Listener, Role};
 
@@ -171,4 +171,117 @@ async fn answers_that_nobody_reads_are_limited() {
         }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edge_gets_no_address_but_its_own_and_names_have_a_length() {
+    let mut config = mesh::interior("r0");
+    let (edges, port) = listener("edges", Role::Edge);
+    let (http, metrics) = listener("http", Role::Normal);
+    config.put_listener(edges);
+    config.put_listener(Listener { http: true, ..http });
+    let router = TestRouter::start(config).await;
+    let downlink = |address: &str| Source {
+        address: Some(address.to_owned()),
+        capabilities: vec![Symbol::from_static("qd.router-edge-downlink")],
+        ..Source::default()
+    };
+    for container in ["thief", "another"] {
+        let mut thief = Peer::named(port, container).await;
+        for _ in 0..2 {
+            let refused = thief.receive_from(downlink("victim")).await.unwrap_err();
+            assert_eq!(refused.condition, "qd:forbidden");
+        }
+        // Its own it gets.
+        thief.receive_from(downlink(container)).await.unwrap();
+        router
+            .until("the edge is known", "router.address", |found| {
+                found
+                    .iter()
+                    .any(|row| rows::text(row, "name") == format!("H{container}"))
+            })
+            .await;
+    }
+    let known = router.rows("router.address").await.unwrap();
+    assert!(
+        !known
+            .iter()
+            .any(|row| rows::text(row, "name").contains("victim"))
+    );
+    let links_refused = async || e2e::http::metric(metrics, "skupper_links_refused_total").await;
+    assert_eq!(links_refused().await, 4);
+    let warned = |text: &str| {
+        let log = router.log();
+        log.lines()
+            .filter(|line| line.contains("link refused") && line.contains(text))
+            .count()
+    };
+    assert_eq!(warned("its own id"), 1, "{}", router.log());
+
+    let source = |len: usize| Source {
+        address: Some("x".repeat(len)),
+        ..Source::default()
+    };
+    let mut peer = Peer::named(port, "verbose").await;
+    peer.receive_from(source(1024)).await.unwrap();
+    for len in [1025, 8000] {
+        let refused = peer.receive_from(source(len)).await.unwrap_err();
+        assert_eq!(refused.condition, "amqp:resource-limit-exceeded");
+    }
+    assert_eq!(links_refused().await, 6);
+    assert_eq!(warned("1024 octets"), 1, "{}", router.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn beginnings_of_messages_count_among_what_waits() {
+    /// More than may wait on one connection, in parts that are kept until a destination is chosen.
+    const MESSAGES: usize = 1200;
+    const PART: usize = 240 * 1024;
+    let mut config = mesh::interior("r0");
+    let (edges, port) = listener("edges", Role::Edge);
+    let (http, metrics) = listener("http", Role::Normal);
+    config.put_listener(edges);
+    config.put_listener(Listener { http: true, ..http });
+    let router = TestRouter::start(config).await;
+    let mut reader = Peer::named(port, "reader").await;
+    reader.consume("read").await;
+    let mut peer = Peer::named(port, "slow").await;
+    let part = message("nobody", 0, 300 * 1024).slice(..PART);
+    for _ in 0..MESSAGES {
+        let link = peer.produce().await;
+        let delivery = peer.start(link);
+        peer.send(delivery, part.clone(), false).await;
+    }
+    let mut broken_off = 0;
+    // What is too much goes, and no more than that.
+    let too_much = (MESSAGES * PART - 256 * 1024 * 1024) / PART;
+    within("some are broken off", LIMIT, async {
+        while broken_off < too_much {
+            if let Event::Disposition {
+                state: Some(DeliveryState::Rejected(Some(condition))),
+                settled: true,
+                ..
+            } = peer.event().await
+            {
+                assert_eq!(condition.condition, "amqp:resource-limit-exceeded");
+                broken_off += 1;
+            }
+        }
+    })
+    .await;
+    let counted = e2e::http::metric(metrics, "skupper_messages_broken_off_total").await;
+    assert!(
+        (too_much as u64..too_much as u64 + 50).contains(&counted),
+        "{counted} of {too_much}"
+    );
+    // The others may still come to an end, and the connection goes on.
+    let link = peer.produce().await;
+    let delivery = peer.start(link);
+    peer.send(delivery, message("read", 0, 100), true).await;
+    reader
+        .until(|event| matches!(event, Event::Transfer { more: false, .. }))
+        .await;
+    drop(peer);
+    let memory = router.resident_memory();
+    assert!(memory < 600_000_000, "{memory}");
 }

@@ -16,7 +16,7 @@ pub use self::management::{AdaptorMaps, Adaptors, resident_memory, virtual_memor
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -35,6 +35,7 @@ use crate::{
     },
     logging::Recent,
     management::Change,
+    net::complaints::Complaints,
     routing::{Config, ControlLink, LogEvent, Output, RouterId, Routing},
 };
 
@@ -77,6 +78,8 @@ pub struct Control {
     /// Why the last configuration file was not applied.
     refused: Option<String>,
     started: Instant,
+    /// Of other routers.
+    complaints: Complaints,
     /// Weight of what was handled for each connection and its driver has not been told of.
     handled: HashMap<ConnectionId, u32>,
     dirty: bool,
@@ -127,6 +130,7 @@ impl Control {
             duplicate: None,
             refused: None,
             started: Instant::now(),
+            complaints: Complaints::default(),
             handled: HashMap::new(),
             dirty: true,
             draining: false,
@@ -335,11 +339,44 @@ impl Control {
                 Output::NeighbourDown { id, .. } => {
                     warn!(target: "router::routing", neighbour = %id, "neighbour lost");
                 }
-                Output::Log(
-                    event @ (LogEvent::ManyRouters { .. } | LogEvent::TooManyRouters { .. }),
-                ) => warn!(target: "router::routing", "{event}"),
-                Output::Log(event) => debug!(target: "router::routing", "{event}"),
+                Output::Log(event) => self.note_routing(&event),
             }
+        }
+        if let Some(routing) = &mut self.routing {
+            let refused = &self.shared.counters.routing_refused;
+            refused.fetch_add(routing.take_refused(), Ordering::Relaxed);
+        }
+    }
+
+    /// Logs what the routing protocol reports; what other routers are to blame for once a minute for each of them.
+    fn note_routing(&self, event: &LogEvent) {
+        let about = match event {
+            LogEvent::ManyRouters { .. } => {
+                warn!(target: "router::routing", "{event}");
+                return;
+            }
+            LogEvent::Malformed { link, .. } => format!("malformed {}", link.0),
+            LogEvent::UnsupportedVersion { id, .. } => format!("version {id}"),
+            LogEvent::TooManyRouters { .. } => "too many routers".to_owned(),
+            LogEvent::TooManyAddresses { id, .. } => format!("addresses {id}"),
+            LogEvent::UnknownRouter { .. } => {
+                // It happens without anybody to blame: news may overtake each other.
+                match self.complaints.due("unknown router") {
+                    Some(silent) => info!(target: "router::routing", silent, "{event}"),
+                    None => debug!(target: "router::routing", "{event}"),
+                }
+                return;
+            }
+            LogEvent::MobileGap { .. }
+            | LogEvent::Restarted { .. }
+            | LogEvent::RouterLearned { .. }
+            | LogEvent::RouterForgotten { .. } => {
+                debug!(target: "router::routing", "{event}");
+                return;
+            }
+        };
+        if let Some(silent) = self.complaints.due(&about) {
+            warn!(target: "router::routing", silent, "{event}");
         }
     }
 }

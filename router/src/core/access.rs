@@ -11,7 +11,10 @@
 
 use amqp::performative::{Condition, DeliveryState};
 
-use super::shared::{ConnectionHandle, ConnectionRole, Shared};
+use super::{
+    offences::host,
+    shared::{ConnectionHandle, ConnectionRole, Shared},
+};
 
 /// Name of the management node.
 const NODE: &str = "$management";
@@ -69,8 +72,7 @@ pub fn complain(shared: &Shared, peer: &str, what: &str) {
         .counters
         .management_refused
         .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    // The port of a peer that comes again is another one each time.
-    let host = peer.rsplit_once(':').map_or(peer, |(host, _)| host);
+    let host = host(peer);
     if let Some(silent) = shared.complaints.due(&format!("{what} {host}")) {
         tracing::warn!(target: "router::agent", %peer, silent, "management refused: {what}");
     }

@@ -11,7 +11,10 @@ pub mod forward;
 pub mod inbox;
 pub mod links;
 pub mod local;
+mod offences;
 pub mod readiness;
 pub mod requests;
 pub mod shared;
 pub mod table;
+
+pub(crate) use self::offences::Offence;

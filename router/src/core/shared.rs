@@ -491,6 +491,12 @@ pub struct Counters {
     pub connections_refused: AtomicU64,
     /// Links and messages to management that were refused for want of access.
     pub management_refused: AtomicU64,
+    /// Connections ended, and messages between routers ignored, because the peer broke the protocol or a limit.
+    pub protocol_violations: AtomicU64,
+    /// Links that peers attached and this router refused, other than to management.
+    pub links_refused: AtomicU64,
+    /// Messages of the routing protocol that were refused as a whole or in part.
+    pub routing_refused: AtomicU64,
     /// Management requests that were refused because too much of their connection waits, or nobody reads the answers.
     pub requests_refused: AtomicU64,
 }

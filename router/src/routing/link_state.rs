@@ -70,6 +70,7 @@ impl Routing {
             limit
         };
         if *id == self.config.id || count >= limit {
+            self.refused += u64::from(*id != self.config.id);
             if *id != self.config.id
                 && self.warned.len() < self.config.max_routers
                 && self.warned.insert(id.clone())

@@ -342,6 +342,7 @@ impl Routing {
             self.remote.remove(id, &key);
         }
         if full {
+            self.refused += 1;
             let event = LogEvent::TooManyAddresses {
                 id: id.clone(),
                 limit: MAX_ADDRESSES,

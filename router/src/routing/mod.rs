@@ -115,6 +115,8 @@ pub struct Routing {
     /// Routers with a newer protocol; each is logged once.
     warned_version: HashSet<RouterId>,
     many_warned: bool,
+    /// See [`Self::take_refused`].
+    refused: u64,
     /// Link states that may still take effect at once until the next tick.
     eager: u32,
     /// New paths may lead to routers that have to be asked.
@@ -158,6 +160,7 @@ impl Routing {
             warned: HashSet::new(),
             warned_version: HashSet::new(),
             many_warned: false,
+            refused: 0,
             eager: 0,
             requests_due: false,
             told_early: false,
@@ -268,9 +271,16 @@ impl Routing {
             return;
         }
         if let Err(error) = self.dispatch(link, message, now) {
+            self.refused += 1;
             self.output
                 .push_back(Output::Log(LogEvent::Malformed { link, error }));
         }
+    }
+
+    /// Messages refused as a whole or in part since the last call: malformed, of a newer protocol, from unknown routers,
+    /// or beyond a limit.
+    pub fn take_refused(&mut self) -> u64 {
+        std::mem::take(&mut self.refused)
     }
 
     /// To be called once a second.
@@ -468,6 +478,7 @@ impl Routing {
 
     fn understands(&mut self, header: &Header, body: &Body) -> bool {
         let understood = header.version <= body.newest_version();
+        self.refused += u64::from(!understood);
         if !understood
             && self.warned_version.len() < self.config.max_routers
             && self.warned_version.insert(header.id.clone())

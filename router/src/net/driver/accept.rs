@@ -14,11 +14,12 @@ use super::{
     Driver,
     links::{
         ADDRESS_TRACKING, Attached, CAPABILITY_CONTROL, CAPABILITY_DATA, CAPABILITY_DOWNLINK, Kind,
-        MESH_CREDIT, MESH_DISCOVERY, PRIORITIES,
+        LONGEST_NAME, MESH_CREDIT, MESH_DISCOVERY, PRIORITIES, too_long,
     },
 };
 use crate::{
     core::{
+        Offence,
         access::{self, Access},
         address::{AddressKey, strip},
         annotations::{RESEND_RELEASED, STREAMING},
@@ -40,6 +41,9 @@ const INTERNAL: &str = "_$qd.";
 enum Refusal {
     NoRoute,
     Forbidden,
+    /// An edge wants what is sent to another one.
+    NotItsAddress,
+    TooLong,
     ConnectionRole(&'static str),
     NotImplemented,
     Unavailable,
@@ -52,10 +56,15 @@ impl Refusal {
         let (condition, text) = match self {
             Self::NoRoute => ("qd:no-route-to-dest", "No route to the destination node"),
             Self::Forbidden => ("qd:forbidden", "Connectivity to the node is forbidden"),
+            Self::NotItsAddress => (
+                "qd:forbidden",
+                "An edge router has no address but that of its own id",
+            ),
             Self::ConnectionRole(text) => ("qd:connection-role", *text),
             Self::NotImplemented => ("amqp:not-implemented", "Incoming messages not allowed"),
             Self::Unavailable => ("amqp:not-found", "Node not found"),
             Self::Unauthorized => return Some(access::unauthorized()),
+            Self::TooLong => return Some(too_long()),
             Self::Silent => return None,
         };
         Some(Condition::new(condition, text))
@@ -65,12 +74,27 @@ impl Refusal {
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     pub(super) fn remote_attach(&mut self, link: LinkId, attach: &Attach) {
         let outcome = match attach.role {
+            _ if has_long_name(attach) => Err(Refusal::TooLong),
             Role::Sender => self.accept_receiver(link, attach),
             Role::Receiver => self.accept_sender(link, attach),
         };
         if let Err(refusal) = outcome {
-            debug!(target: "router::core", connection = self.id.0, link = %attach.name, "attach refused");
+            self.complain_of_link(attach, &refusal);
             self.engine.refuse(link, refusal.condition());
+        }
+    }
+
+    fn complain_of_link(&self, attach: &Attach, refusal: &Refusal) {
+        let condition = refusal.condition();
+        debug!(target: "router::core", connection = self.id.0, link = %attach.name, ?condition, "attach refused");
+        let (Some(handle), Some(condition)) = (&self.handle, condition) else {
+            return;
+        };
+        // What concerns management has been counted and logged as such.
+        if !matches!(refusal, Refusal::Unauthorized) {
+            let kind = condition.to_string();
+            self.shared
+                .offended(Offence::Link, &handle.facts.host, &kind, &condition);
         }
     }
 
@@ -244,6 +268,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             if self.role() != ConnectionRole::Edge || self.shared.space.edge {
                 return Err(Refusal::Forbidden);
             }
+            // C edges, too, have their id in both places.
+            if address != connection.container {
+                return Err(Refusal::NotItsAddress);
+            }
             attached.kind = Kind::Downlink;
             attached.registered = true;
             self.engine.accept(link, reply);
@@ -374,6 +402,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             self.tell(ControlMessage::ControlLinksUp(self.id));
         }
     }
+}
+
+/// What is refused by its name is kept nowhere.
+fn has_long_name(attach: &Attach) -> bool {
+    let source = attach.source.as_ref();
+    let target = attach.target.as_ref();
+    [
+        Some(&attach.name),
+        source.and_then(|source| source.address.as_ref()),
+        target.and_then(|target| target.address.as_ref()),
+    ]
+    .into_iter()
+    .flatten()
+    .any(|name| name.len() > LONGEST_NAME)
 }
 
 /// Answer to an attach: termini repeated with the expiry policy that C routers write out.

@@ -10,7 +10,6 @@ use amqp::{
 };
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tracing::debug;
 
 use super::{
     Driver,
@@ -21,6 +20,7 @@ use super::{
     outgoing::{router_attach, sender_attach},
 };
 use crate::core::{
+    Offence,
     annotations::Annotations,
     delivery::Delivery,
     shared::{ControlMessage, Via},
@@ -188,7 +188,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// A message on one of the links by which edges and interiors talk about addresses.
     pub(super) fn edge_message(&mut self, kind: &Kind, octets: &Bytes) {
         let Ok(message) = message::Message::decode(octets) else {
-            debug!(target: "router::core", connection = self.id.0, "malformed edge message ignored");
+            if let Some(handle) = &self.handle {
+                let what = "malformed message about addresses or meshes ignored";
+                self.shared
+                    .offended(Offence::Protocol, &handle.facts.host, what, &what);
+            }
             return;
         };
         match kind {

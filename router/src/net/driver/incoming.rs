@@ -1,7 +1,10 @@
 //! Messages that arrive: from the first frame to the choice of destinations, then slice by slice into deliveries.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Instant,
 };
 
@@ -18,10 +21,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{
     Driver,
     counts::Unsettled,
-    links::Kind,
+    links::{Kind, LONGEST_NAME, too_long},
     outcomes::Retained,
     room,
-    waiting::{Progress, WATCHED},
+    waiting::{Count, Progress, WATCHED},
 };
 use crate::{
     adaptor::tcp::bridge,
@@ -69,11 +72,42 @@ pub(super) struct Incoming {
 #[derive(Debug)]
 pub(super) enum State {
     /// Not enough received to choose a destination.
-    Gathering(BytesMut),
+    Gathering(Gathered),
     /// On its way to one sink, or to several (multicast).
     Flowing(SmallVec<[Branch; 1]>),
     /// Octets of this message are dropped; it has been answered. `credited`: the link has its credit back.
     Refused { credited: bool },
+}
+
+/// The beginning of a message; its octets count among those that wait on the connection.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    octets: BytesMut,
+    count: Option<Count>,
+}
+
+impl Gathered {
+    fn new(octets: BytesMut, waiting: &Arc<AtomicUsize>) -> Self {
+        Self {
+            count: Some(Count::new(waiting, octets.len())),
+            octets,
+        }
+    }
+
+    /// How many octets have come.
+    pub(super) fn len(&self) -> usize {
+        self.octets.len()
+    }
+
+    /// All that has come so far, with what comes now.
+    fn with(&mut self, more: Bytes) -> Bytes {
+        self.count = None;
+        if self.octets.is_empty() {
+            return more;
+        }
+        self.octets.extend_from_slice(&more);
+        std::mem::take(&mut self.octets).freeze()
+    }
 }
 
 #[derive(Debug)]
@@ -96,6 +130,17 @@ impl Incoming {
     /// Its link, if it flows.
     pub(super) fn streams_on(&self) -> Option<LinkId> {
         matches!(self.state, State::Flowing(_)).then_some(self.link)
+    }
+
+    /// Octets of it wait.
+    pub(super) fn waits(&self) -> bool {
+        match &self.state {
+            State::Gathering(gathered) => gathered.len() > 0,
+            State::Flowing(branches) => branches
+                .iter()
+                .any(|branch| branch.delivery.backlog().waiting > 0),
+            State::Refused { .. } => false,
+        }
     }
 
     pub(super) fn branches(&mut self) -> &mut [Branch] {
@@ -138,7 +183,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 unsettled,
                 link,
                 presettled: frame.settled,
-                state: State::Gathering(BytesMut::new()),
+                state: State::Gathering(Gathered::default()),
                 retained: None,
                 progress: None,
             });
@@ -208,19 +253,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             return Ok(());
         };
         let complete = !frame.more;
-        let octets = if gathered.is_empty() {
-            frame.payload
-        } else {
-            gathered.extend_from_slice(&frame.payload);
-            std::mem::take(gathered).freeze()
-        };
-        let waits = |octets: Bytes| {
-            State::Gathering(
-                octets
-                    .try_into_mut()
-                    .unwrap_or_else(|octets| BytesMut::from(&octets[..])),
-            )
-        };
+        let octets = gathered.with(frame.payload);
         match kind {
             Kind::Control => {
                 if !complete {
@@ -228,7 +261,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                         self.complain_of_control_message(octets.len());
                         return Err(DeliveryState::Released);
                     }
-                    incoming.state = waits(octets);
+                    incoming.state = self.gathers_on(octets);
                     return Ok(());
                 }
                 self.tell(ControlMessage::Routing {
@@ -239,7 +272,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
             Kind::Tracking | Kind::Mesh => {
                 if !complete {
-                    incoming.state = waits(octets);
+                    incoming.state = self.gathers_on(octets);
                     return if self.gathered_too_much(incoming) {
                         Err(DeliveryState::Released)
                     } else {
@@ -258,13 +291,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             Ok(Some(head)) => head,
             Ok(None) if octets.len() > GATHER_LIMIT => return Err(malformed()),
             Ok(None) => {
-                incoming.state = waits(octets);
+                incoming.state = self.gathers_on(octets);
                 return Ok(());
             }
             Err(state) => return Err(state),
         };
         if !complete && !head.annotations.has(STREAMING) && octets.len() < GATHER_LIMIT {
-            incoming.state = waits(octets);
+            incoming.state = self.gathers_on(octets);
             return Ok(());
         }
         self.route(incoming, key, head, &octets, complete, address.as_deref())
@@ -272,6 +305,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     fn complain_of_control_message(&self, octets: usize) {
         let text = "a routing message is too large, it is dropped";
+        let refused = &self.shared.counters.routing_refused;
+        refused.fetch_add(1, Ordering::Relaxed);
         if let Some(handle) = &self.handle
             && let Some(silent) = self
                 .shared
@@ -301,7 +336,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         head.annotations.flags |= self
             .link(incoming.link)
             .map_or(0, |attached| attached.flags);
-        let Some(address) = head.annotations.to_override.clone().or(head.to) else {
+        let address = head.annotations.to_override.clone().or(head.to);
+        if address
+            .as_ref()
+            .is_some_and(|address| address.len() > LONGEST_NAME)
+        {
+            return Err(DeliveryState::Rejected(Some(too_long())));
+        }
+        let Some(address) = address else {
             let text = "Routing failure: no address present";
             return Err(DeliveryState::Rejected(Some(Condition::new(
                 "amqp:precondition-failed",
@@ -339,13 +381,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         };
         let Some(choice) = choice else {
             // The head of a stream, not complete.
-            incoming.state = State::Gathering(BytesMut::from(&octets[..]));
+            incoming.state = self.gathers_on(octets.clone());
             return Ok(());
         };
         self.count_arrival(incoming.presettled);
         let sinks: SmallVec<[Sink; 1]> = match choice {
             Choice::One(Sink::Management(_)) if !complete => {
-                incoming.state = State::Gathering(BytesMut::from(&octets[..]));
+                incoming.state = self.gathers_on(octets.clone());
                 return if octets.len() >= GATHER_LIMIT {
                     Err(malformed())
                 } else {
@@ -370,7 +412,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             incoming.presettled,
         ) && let Some(counter) = sink.counter()
         {
-            incoming.retained = Some(Box::new(Retained::new(address, body.clone(), counter)));
+            incoming.retained = Some(Box::new(Retained::new(
+                address,
+                body.clone(),
+                counter,
+                &self.waiting,
+            )));
         }
         let mut branches = SmallVec::new();
         for sink in sinks {
@@ -398,6 +445,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             self.watch_incoming();
         }
         Ok(())
+    }
+
+    /// State of a message of which more has to come.
+    fn gathers_on(&self, octets: Bytes) -> State {
+        let octets = octets
+            .try_into_mut()
+            .unwrap_or_else(|octets| BytesMut::from(&octets[..]));
+        State::Gathering(Gathered::new(octets, &self.waiting))
     }
 
     fn count_arrival(&self, presettled: bool) {

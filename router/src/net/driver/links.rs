@@ -27,6 +27,17 @@ pub(super) const MESH_CREDIT: u32 = 3;
 /// Credit an edge gives on the address tracking link.
 pub(super) const TRACKING_CREDIT: u32 = 32;
 
+/// Octets of a link's name, of an address, of a container id. Ids of routers have no more, either.
+pub(super) const LONGEST_NAME: usize = 1024;
+
+/// Why something with a longer name is refused.
+pub(super) fn too_long() -> Condition {
+    Condition::new(
+        "amqp:resource-limit-exceeded",
+        format!("names and addresses have at most {LONGEST_NAME} octets"),
+    )
+}
+
 /// Priority of messages that name none.
 const DEFAULT_PRIORITY: u8 = 4;
 

@@ -10,6 +10,7 @@ mod counts;
 mod incoming;
 mod links;
 mod open;
+mod options;
 mod outcomes;
 mod outgoing;
 mod reminder;
@@ -34,13 +35,11 @@ use bytes::{Buf as _, BytesMut};
 use model::router_config::AmqpUrl;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::watch,
     time::Sleep,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-pub use self::open::{FRAME_SIZE, LARGE_FRAME_SIZE, LocalOpen, PeerFacts};
 use self::{
     incoming::Incoming,
     links::{Attached, Uplink},
@@ -48,12 +47,17 @@ use self::{
     reminder::Reminders,
     waiting::Crowd,
 };
+pub use self::{
+    open::{FRAME_SIZE, LARGE_FRAME_SIZE, LocalOpen, PeerFacts},
+    options::{Ended, Options, local_open},
+};
 use crate::core::{
+    Offence,
     inbox::Inbox,
     links::Links,
     shared::{
-        CONNECTION_INBOX, Command, ConnectionFacts, ConnectionHandle, ConnectionId,
-        ConnectionMessage, ConnectionRole, ControlMessage, IdleWatch, Shared,
+        CONNECTION_INBOX, Command, ConnectionHandle, ConnectionId, ConnectionMessage,
+        ConnectionRole, ControlMessage, IdleWatch, Shared,
     },
 };
 
@@ -76,57 +80,6 @@ pub struct Group {
     pub ordinal: Option<u64>,
     /// Where all of them lead.
     pub server: Arc<AmqpUrl>,
-}
-
-/// How a connection is to be driven.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Role of the listener or connector; a listener's inter-router role becomes a data role if the peer says so.
-    pub role: ConnectionRole,
-    /// This side dialled.
-    pub outgoing: bool,
-    /// Link cost of listener or connector.
-    pub cost: u32,
-    /// Group of a connector's connections.
-    pub group: Option<Group>,
-    /// Told the group once data connections may be made beside this connection.
-    pub beside: Option<watch::Sender<Option<Group>>>,
-    /// Servers to tell the peer of; of listeners only.
-    pub failover: Vec<AmqpUrl>,
-    /// Frame size of the configuration.
-    pub max_frame_size: u32,
-    /// Configured idle time-out; half of it is advertised.
-    pub idle_timeout: Duration,
-    /// Credit per link.
-    pub link_capacity: u32,
-    /// Host, name, TLS facts and so on, for management.
-    pub facts: ConnectionFacts,
-}
-
-/// Why a connection ended.
-#[derive(Debug, thiserror::Error)]
-pub enum Ended {
-    /// The peer or this side closed in order.
-    #[error("closed")]
-    Closed,
-    /// The peer closed with an error.
-    #[error("closed by the peer: {0}")]
-    ByPeer(String),
-    /// The socket failed.
-    #[error("{0}")]
-    Io(#[from] std::io::Error),
-    /// The peer closed the socket without an AMQP close.
-    #[error("the peer closed the socket")]
-    Eof,
-    /// A violation of the protocol, or refused authentication.
-    #[error("{0}")]
-    Protocol(String),
-    /// The peer has the id of this router: a network where that happens cannot route.
-    #[error("another router with the id \"{0}\" is already in the network")]
-    DuplicateId(String),
-    /// Closed by the control task, a configuration change or shutdown.
-    #[error("closed by this router")]
-    Cancelled,
 }
 
 /// Runs a connection until it ends. `opened` is told once both Opens were exchanged, with the peer's.
@@ -159,6 +112,7 @@ where
     })
     .await;
     driver.end();
+    driver.complain(&ended);
     ended
 }
 
@@ -466,14 +420,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             role = ConnectionRole::EdgeData;
         }
         let own_id = &self.shared.space.id;
-        if role != ConnectionRole::Normal && facts.container == *own_id {
+        let refused = if facts.container.len() > links::LONGEST_NAME {
+            let condition = links::too_long();
+            Some((Ended::Protocol(describe(&condition)), condition))
+        } else if role != ConnectionRole::Normal && facts.container == *own_id {
             let ended = Ended::DuplicateId(own_id.clone());
+            let condition = Condition::new("amqp:not-allowed", ended.to_string());
+            Some((ended, condition))
+        } else {
+            None
+        };
+        if let Some((ended, condition)) = refused {
             if !self.options.outgoing {
                 let open = self.local_open(role).performative();
                 self.engine.open(Some(open));
             }
-            self.engine
-                .close(Some(Condition::new("amqp:not-allowed", ended.to_string())));
+            self.engine.close(Some(condition));
             return Err(ended);
         }
         if !self.options.outgoing {
@@ -578,6 +540,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
+    /// Counts and logs the end of an open connection if the peer is to blame.
+    fn complain(&self, ended: &Ended) {
+        if let (Some(handle), Ended::Protocol(reason)) = (&self.handle, ended) {
+            // The condition: what follows may be any number of things.
+            let kind = reason.split(": ").next().unwrap_or_default();
+            self.shared
+                .offended(Offence::Protocol, &handle.facts.host, kind, reason);
+        }
+    }
+
     /// Tells the control task something of this connection.
     fn tell(&mut self, message: ControlMessage) {
         self.told = self.told.saturating_add(message.weight());
@@ -589,48 +561,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         for link in links {
             self.mark_ready(link);
         }
-    }
-}
-
-/// The Open of a connection as far as the local side decides it.
-pub fn local_open<'a>(
-    shared: &'a Shared,
-    id: ConnectionId,
-    options: &'a Options,
-    role: ConnectionRole,
-) -> LocalOpen<'a> {
-    LocalOpen {
-        container: &shared.space.id,
-        hostname: options.outgoing.then(|| {
-            options
-                .facts
-                .host
-                .rsplit_once(':')
-                .map_or(options.facts.host.clone(), |(host, _)| {
-                    host.trim_matches(['[', ']']).to_owned()
-                })
-        }),
-        role,
-        cost: options.cost,
-        number: id.0,
-        group: options
-            .group
-            .as_ref()
-            .filter(|_| options.outgoing)
-            .map(|group| &*group.correlator),
-        ordinal: options
-            .group
-            .as_ref()
-            .filter(|_| options.outgoing)
-            .and_then(|group| group.ordinal),
-        failover: if options.outgoing {
-            &[]
-        } else {
-            &options.failover
-        },
-        max_frame_size: options.max_frame_size,
-        idle_time_out: (!options.idle_timeout.is_zero())
-            .then(|| u32::try_from(options.idle_timeout.as_millis() / 2).unwrap_or(u32::MAX)),
     }
 }
 

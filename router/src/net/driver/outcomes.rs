@@ -1,6 +1,9 @@
 //! What becomes of messages that have arrived: another destination, an outcome, a settlement.
 
-use std::sync::{Arc, atomic::AtomicU32};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, AtomicUsize},
+};
 
 use amqp::{
     engine::{DeliveryKey, LinkId},
@@ -12,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{
     Driver,
     incoming::{Branch, Incoming, State},
+    waiting::Count,
 };
 use crate::core::{
     delivery::{Delivery, Wake},
@@ -31,16 +35,24 @@ pub(super) struct Retained {
     /// All that has arrived behind the annotations.
     octets: Vec<Bytes>,
     len: usize,
+    /// They wait, too.
+    count: Count,
     /// Where it was sent to, see [`forward::Sink::counter`].
     tried: Vec<Arc<AtomicU32>>,
 }
 
 impl Retained {
     /// A message whose first octets were sent to the destination with this counter.
-    pub(super) fn new(address: String, octets: Bytes, counter: &Arc<AtomicU32>) -> Self {
+    pub(super) fn new(
+        address: String,
+        octets: Bytes,
+        counter: &Arc<AtomicU32>,
+        waiting: &Arc<AtomicUsize>,
+    ) -> Self {
         Self {
             address,
             len: octets.len(),
+            count: Count::new(waiting, octets.len()),
             octets: vec![octets],
             tried: vec![counter.clone()],
         }
@@ -53,6 +65,7 @@ impl Retained {
 
     pub(super) fn push(&mut self, octets: Bytes) {
         self.len += octets.len();
+        self.count.add(octets.len());
         self.octets.push(octets);
     }
 }

@@ -141,7 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         self.engine
             .handle_timeout(now)
-            .map_err(|error| Ended::Protocol(error.to_string()))?;
+            .map_err(|error| Ended::Idle(error.to_string()))?;
         self.remind(now);
         self.count_stuck(now);
         self.look_at_waiting(now);

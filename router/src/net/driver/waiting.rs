@@ -1,7 +1,8 @@
 //! What waits of a connection's messages for its readers, and which of them have to go when it is too much.
 //!
 //! Octets that arrived on a connection count as waiting until their sinks take them; where a stream is translated, until
-//! the sink behind the translation takes them. The data path only compares the sum with a number. Beyond it, the
+//! the sink behind the translation takes them. So do those of messages that are not complete enough to be sent on, and
+//! those that are kept for another destination, until that is given up because too much waits. The data path only compares the sum with a number. Beyond it, the
 //! messages are looked at several times a second:
 //!
 //! | waiting | what happens |
@@ -14,7 +15,10 @@
 //! Pausing alone would let readers that are stuck stop all others. What moves is never broken off for what is stuck.
 
 use std::{
-    sync::atomic::Ordering,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -49,6 +53,34 @@ const STUCK: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Octets taken within about two seconds; below it, a message hardly moves.
 const CRAWL: u64 = 8 * 1024;
+
+/// Octets that wait somewhere else than in a delivery, counted until this is dropped.
+#[derive(Debug)]
+pub(super) struct Count {
+    waiting: Arc<AtomicUsize>,
+    octets: usize,
+}
+
+impl Count {
+    pub(super) fn new(waiting: &Arc<AtomicUsize>, octets: usize) -> Self {
+        waiting.fetch_add(octets, Ordering::Relaxed);
+        Self {
+            waiting: waiting.clone(),
+            octets,
+        }
+    }
+
+    pub(super) fn add(&mut self, octets: usize) {
+        self.waiting.fetch_add(octets, Ordering::Relaxed);
+        self.octets += octets;
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.waiting.fetch_sub(self.octets, Ordering::Relaxed);
+    }
+}
 
 /// What is known of a connection of which much waits.
 #[derive(Debug, Default)]
@@ -178,7 +210,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         if !self.crowd.hopeless {
             self.crowd.full_since.get_or_insert(now);
-        } else if (more || incoming.presettled) && backlog(incoming.branches()).waiting > 0 {
+        } else if (more || incoming.presettled) && incoming.waits() {
             self.break_off(incoming, key);
         }
     }
@@ -243,10 +275,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Notes how all messages move; those of which octets wait.
     fn candidates(&mut self, now: Instant) -> Vec<Candidate> {
         let mut candidates = Vec::new();
+        let crowded = self.waiting.load(Ordering::Relaxed) > WATCHED;
         for (slot, incoming) in self.incoming.iter_mut().enumerate() {
             let Some(incoming) = incoming else { continue };
-            let State::Flowing(branches) = &incoming.state else {
-                continue;
+            if crowded {
+                // Others need the memory more than this one a second destination.
+                incoming.retained = None;
+            }
+            let key = DeliveryKey(u32::try_from(slot).unwrap_or(u32::MAX));
+            let branches = match &incoming.state {
+                State::Flowing(branches) => branches,
+                State::Gathering(gathered) => {
+                    // It waits for its sender, from the beginning.
+                    candidates.push(Candidate {
+                        key,
+                        waiting: gathered.len(),
+                        moved: incoming.since,
+                        pace: 0,
+                        since: incoming.since,
+                    });
+                    continue;
+                }
+                State::Refused { .. } => continue,
             };
             let backlog = backlog(branches);
             let progress = incoming
@@ -255,7 +305,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             progress.note(backlog, now);
             if backlog.waiting > 0 {
                 candidates.push(Candidate {
-                    key: DeliveryKey(u32::try_from(slot).unwrap_or(u32::MAX)),
+                    key,
                     waiting: backlog.waiting,
                     moved: progress.moved,
                     pace: progress.pace,

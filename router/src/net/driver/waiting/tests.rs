@@ -103,3 +103,13 @@ fn a_message_is_as_slow_as_its_slowest_reader() {
     assert_eq!(backlog(&[branch(5), branch(70), branch(0)]).waiting, 70);
     assert_eq!(backlog(&[]), Backlog::default());
 }
+
+#[test]
+fn what_waits_elsewhere_counts_until_it_is_dropped() {
+    let waiting = Arc::new(AtomicUsize::new(5));
+    let mut count = Count::new(&waiting, 10);
+    count.add(3);
+    assert_eq!(waiting.load(Ordering::Relaxed), 18);
+    drop(count);
+    assert_eq!(waiting.load(Ordering::Relaxed), 5);
+}
