@@ -44,8 +44,11 @@ const SEEDS: &str = "SKUPPER_STREAM_SEEDS";
 const STEPS_A_SECOND: u64 = 8000;
 /// Seconds in which nothing happens before streams that have not ended count as stuck.
 const PATIENCE: u64 = 15;
-/// What a router may hold of a stream whose source takes no notice of windows, with the buffers of its connections.
-const MOST_HELD: u64 = 5 << 20;
+/// Window of sessions in frames.
+const SESSION_FRAMES: u32 = 32;
+/// What a router may hold of a stream whose source takes no notice of windows: what may wait for a sink, a session's
+/// window of the largest frames, and the buffers of connections.
+const MOST_HELD: u64 = 6 << 20;
 
 /// A link between two routers; it has a connection most of the time.
 struct Line {
@@ -125,7 +128,7 @@ impl Simulation {
                 link_capacity: LINK_CAPACITY,
                 facts: ConnectionFacts::default(),
             };
-            let config = engine_config(&shared, id, &options, None);
+            let config = engine_config(&shared, id, &options, Some(SESSION_FRAMES));
             let engine = if options.outgoing {
                 let trace = "simulation".to_owned();
                 Connection::client(config, ClientSasl::Anonymous { trace }, self.now)
