@@ -5,8 +5,8 @@
 use std::time::{Duration, Instant};
 
 use e2e::{
-    Backend, Family, Pattern, Relay, SOON, TestRouter, eventually,
-    mesh::{connector, interior, listener},
+    Backend, Family, Pattern, Plan, Relay, SOON, TestRouter, eventually,
+    mesh::{PROFILE, connector, interior, listener},
     rows,
     tcp::{
         LONG, connect, ends, over, round_trip, tcp_connector, tcp_listener, there_and_back, works,
@@ -414,4 +414,45 @@ async fn until_data(router: &TestRouter, count: usize) {
     };
     let what = format!("{count} data connections");
     router.until(&what, "connection", all).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ordinals_of_certificates_are_told_to_those_who_understand_them() {
+    for family in Family::ALL {
+        if !family.available() {
+            continue;
+        }
+        let mut plan = Plan::routers(2).secured().chain();
+        let near = &mut plan.configs[0];
+        near.ssl_profiles.get_mut(PROFILE).unwrap().ordinal = Some(7);
+        near.router.data_connection_count = Some(3);
+        let echo = Backend::new().echo();
+        let (tcp, port) = tcp_listener("service-in", ADDRESS);
+        near.put_tcp_listener(tcp);
+        plan.configs[1].put_tcp_connector(tcp_connector("service-out", ADDRESS, echo.port));
+        let mut mesh = plan.start_as(&[None, Some(family)]).await;
+        for ordinal in [0, 7] {
+            // Others could not even show it.
+            let shown = |row: &_| {
+                if family == Family::V35 {
+                    rows::number(row, "groupOrdinal") == ordinal
+                } else {
+                    !format!("{row:?}").contains("qd.group-ordinal")
+                }
+            };
+            let told = |found: &[_]| {
+                let of_group = |row: &&_| rows::text(row, "role").starts_with("inter-router");
+                let group: Vec<_> = found.iter().filter(of_group).collect();
+                group.len() == 4 && group.iter().all(|row| shown(row))
+            };
+            mesh.routers[1]
+                .until(&format!("{family:?} with {ordinal}"), "connection", told)
+                .await;
+            works(port).await;
+            // Only now it is known which release that is.
+            mesh.routers[1].restart().await;
+            mesh.converged().await;
+        }
+        works(port).await;
+    }
 }

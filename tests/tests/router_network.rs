@@ -8,7 +8,7 @@ use std::{
 
 use e2e::{
     Backend, Family, Pattern, Plan, Relay, SOON, TestRouter, eventually,
-    mesh::{Mesh, connector, interior},
+    mesh::{Mesh, connector, interior, listener},
     rows,
     tcp::{Echo, connect, round_trip, tcp_connector, tcp_listener, works},
     within,
@@ -235,6 +235,39 @@ async fn a_second_router_with_the_same_id_is_told_why_it_does_not_belong() {
     twin.kill().await;
     mesh.converged().await;
     works(port).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_routers_of_one_id_that_start_together_are_both_told() {
+    // At one router, and at two that are neighbours.
+    for at in [[1, 1], [1, 2]] {
+        let mut plan = Plan::routers(3).link(1, 2, 1);
+        plan.configs.remove(0);
+        let mut ports = Vec::new();
+        for index in at {
+            let (listener, port) = listener(format!("twin-{}", ports.len()), Role::InterRouter);
+            plan.configs[index - 1].put_listener(listener);
+            ports.push(port);
+        }
+        let mesh = plan.start().await;
+        let twin = |port| {
+            let mut config = interior("r0");
+            config.put_connector(connector("up", port, Role::InterRouter));
+            TestRouter::start(config)
+        };
+        let (one, mut other) = tokio::join!(twin(ports[0]), twin(ports[1]));
+        for router in [&one, &other] {
+            router
+                .until_connector("up", "FAILED", "already in the network")
+                .await;
+        }
+        other.kill().await;
+        one.until_nodes(&["r1", "r2"]).await;
+        for router in &mesh.routers {
+            let other = if router.id == "r1" { "r2" } else { "r1" };
+            router.until_nodes(&["r0", other]).await;
+        }
+    }
 }
 
 /// Opens connections one after the other and counts where they arrive.
