@@ -1,6 +1,7 @@
 pub(crate) mod network;
 mod paths;
 mod rules;
+mod scale;
 mod simulation;
 mod wire;
 

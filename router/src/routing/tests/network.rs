@@ -84,9 +84,6 @@ struct Truth<'a> {
     names: Vec<Vec<&'a str>>,
 }
 
-/// Tells how long the simulation has been at work.
-pub(super) type Watch = fn() -> Duration;
-
 pub(super) struct Network {
     now: Instant,
     start: Instant,
@@ -103,9 +100,6 @@ pub(super) struct Network {
     hellos: u64,
     /// Lives of routers so far; each is a process of its own.
     lives: u32,
-    /// The longest that a router took for one event, until it had nothing to say any more; see [`Self::watch`].
-    slowest: Duration,
-    pub(super) watch: Watch,
     /// The router whose view was found to be wrong last.
     suspect: Cell<usize>,
     random: Random,
@@ -133,8 +127,6 @@ impl Network {
             sent: 0,
             hellos: 0,
             lives: 0,
-            slowest: Duration::ZERO,
-            watch: || Duration::ZERO,
             suspect: Cell::new(0),
             random: Random(seed),
             delay: Duration::from_millis(2),
@@ -371,12 +363,10 @@ impl Network {
                 }
                 let now = self.clock(to);
                 if self.epochs[wire] == epoch && !self.wires[wire].silent {
-                    let begin = (self.watch)();
                     self.routers[to]
                         .routing
                         .receive(ControlLink(wire as u64), &message, now);
                     self.drain(to);
-                    self.slowest = self.slowest.max((self.watch)() - begin);
                 }
             } else {
                 self.ticks.pop_first();
@@ -387,10 +377,8 @@ impl Network {
                 }
                 let now = self.clock(number);
                 self.ticks.insert((tick + Duration::from_secs(1), number));
-                let begin = (self.watch)();
                 self.routers[number].routing.tick(now);
                 self.drain(number);
-                self.slowest = self.slowest.max((self.watch)() - begin);
             }
         }
         self.now = end;
@@ -433,32 +421,6 @@ impl Network {
     /// Messages sent, HELLO left out.
     pub(super) fn news_sent(&self) -> u64 {
         self.sent - self.hellos
-    }
-
-    /// The longest that a router took for one event since the last call.
-    #[allow(dead_code, reason = "for examples/network.rs: tests assert no times")]
-    pub(super) fn take_slowest(&mut self) -> Duration {
-        std::mem::take(&mut self.slowest)
-    }
-
-    /// What one router takes until it has a new view, a link of it being gone: paths and addresses computed anew. The
-    /// link comes back.
-    #[allow(dead_code, reason = "for examples/network.rs: tests assert no times")]
-    pub(super) fn recomputation(&mut self, wire: usize) -> Duration {
-        let number = self.wires[wire].ends[0];
-        let link = ControlLink(wire as u64);
-        let now = self.clock(number);
-        let begin = (self.watch)();
-        self.routers[number].routing.link_down(link, now);
-        while let Some(output) = self.routers[number].routing.poll() {
-            if let Output::Send { link, message } = output {
-                self.send(number, link.0 as usize, message);
-            }
-        }
-        let took = (self.watch)() - begin;
-        self.cut(wire);
-        self.raise(wire);
-        took
     }
 
     pub(super) fn elapsed(&self) -> Duration {
