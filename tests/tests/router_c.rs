@@ -456,3 +456,31 @@ async fn ordinals_of_certificates_are_told_to_those_who_understand_them() {
         works(port).await;
     }
 }
+
+/// A C router tells neither of two routers with one id of the other one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_routers_of_one_id_at_a_c_router_are_both_told() {
+    for family in Family::ALL {
+        if !family.available() {
+            continue;
+        }
+        let (links, port) = listener("links", Role::InterRouter);
+        let mut hub = interior("hub");
+        hub.put_listener(links);
+        let hub = TestRouter::start_c(family, hub).await;
+        let twin = || {
+            let mut config = interior("twin");
+            config.put_connector(connector("up", port, Role::InterRouter));
+            TestRouter::start(config)
+        };
+        let (one, mut other) = tokio::join!(twin(), twin());
+        for router in [&one, &other] {
+            router
+                .until_connector("up", "FAILED", "already in the network")
+                .await;
+        }
+        other.kill().await;
+        one.until_nodes(&["hub"]).await;
+        hub.until_nodes(&["twin"]).await;
+    }
+}

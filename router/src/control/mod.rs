@@ -47,6 +47,8 @@ const CHECKS_A_TICK: u32 = 4;
 const SLICE: Duration = Duration::from_millis(50);
 /// Of so many ticks, one counts blocked links and stuck messages.
 const TROUBLES: u32 = 5;
+/// How often another router with this id is looked for behind C routers.
+const TWIN_SEARCH: Duration = Duration::from_secs(5);
 
 /// State of the control task.
 #[derive(Debug)]
@@ -100,6 +102,7 @@ impl Control {
             let id = RouterId::from(router.id.as_str());
             let parameters = Config {
                 process: Some(rand::random_range(2..=u32::MAX)),
+                twin_search: Some(TWIN_SEARCH),
                 hello_interval: router.hello_interval,
                 hello_max_age: router.hello_max_age,
                 ra_interval: router.ra_interval,

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::agreement::Agreement;
-use super::message::{self, Body, Hello, Run};
+use super::message::{self, Body, Hello, RouterAdvertisement, Run};
+use super::node::Node;
 use super::{ControlLink, LogEvent, Output, RouterId, Routing, is_due};
 
 /// A control link in use.
@@ -162,6 +163,47 @@ impl Routing {
             self.routes_stale = true;
         }
         new
+    }
+
+    /// Sends a message to this router's own id over each link to a C router, if that is due: a C router keeps the HELLO of
+    /// another router with our id to itself, but it will pass this on to that one.
+    pub(super) fn look_for_twin(&mut self, now: Instant) {
+        let Some(interval) = self.config.twin_search else {
+            return;
+        };
+        if !is_due(self.last_search, interval, now) {
+            return;
+        }
+        self.last_search = Some(now);
+        let foreign = |link: &Link| {
+            let heard = link.heard.as_ref();
+            let node = heard.and_then(|(id, _)| self.nodes.get(id.as_str()));
+            node.is_some_and(Node::is_foreign)
+        };
+        let links: Vec<ControlLink> = self
+            .links
+            .iter()
+            .filter(|(_, link)| foreign(link))
+            .map(|(link, _)| *link)
+            .collect();
+        if links.is_empty() {
+            return;
+        }
+        let body = Body::Ra(RouterAdvertisement {
+            instance: self.config.instance,
+            ls_seq: self.own.seq,
+            mobile_seq: self.local.seq,
+        });
+        let to = message::router_address(&self.config.id);
+        let mark = self.config.process.unwrap_or(message::UNTOLD);
+        // One that came from here would not be sent back here.
+        let message = message::encode_annotated(None, &self.config.id, &to, &body, Some(mark));
+        for link in links {
+            self.output.push_back(Output::Send {
+                link,
+                message: message.clone(),
+            });
+        }
     }
 
     /// Another router says it is us. It gets to know of us in return.

@@ -247,8 +247,21 @@ pub(super) fn encode(
     body: &Body,
     mark: Option<u32>,
 ) -> Bytes {
+    encode_annotated(Some(ingress), id, to, body, mark)
+}
+
+/// As [`encode`]; without an ingress router the next one takes the message for its own.
+pub(super) fn encode_annotated(
+    ingress: Option<&str>,
+    id: &RouterId,
+    to: &str,
+    body: &Body,
+    mark: Option<u32>,
+) -> Bytes {
     let mut writer = Writer::default();
-    Annotations::default().write_next(ingress, &mut writer);
+    if let Some(ingress) = ingress {
+        Annotations::default().write_next(ingress, &mut writer);
+    }
     writer.section(HEADER as u8);
     let header = writer.list(1);
     writer.boolean_false();

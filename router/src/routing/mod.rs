@@ -90,6 +90,7 @@ pub struct Routing {
     /// Routers heard of late, with the time.
     hellos: BTreeMap<RouterId, Instant>,
     last_hello: Option<Instant>,
+    last_search: Option<Instant>,
     last_ra: Option<Instant>,
     last_change: Option<Instant>,
     /// When something happened that C routers may not know of: own links changed, a router came within reach, or one has
@@ -143,6 +144,7 @@ impl Routing {
             routes_stale: false,
             hellos: BTreeMap::new(),
             last_hello: None,
+            last_search: None,
             last_ra: None,
             last_change: None,
             flux_since: None,
@@ -295,6 +297,9 @@ impl Routing {
             1
         };
         self.expire_hellos(now);
+        // C routers take that one of two routers with the same id for their neighbour from which they heard last: before
+        // the HELLO that is the other one.
+        self.look_for_twin(now);
         self.send_hello_if_due(now);
         let ra_due = self.ra_is_due(now);
         let link_state_changed = self.maintain(now);

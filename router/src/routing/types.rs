@@ -104,6 +104,8 @@ pub struct Config {
     pub instance: i64,
     /// A random number above 1 that tells this process from another one with the same id and instance. `None`: untold.
     pub process: Option<u32>,
+    /// How often to look for another router with this id behind C routers. `None`: never.
+    pub twin_search: Option<Duration>,
     /// Period of HELLO.
     pub hello_interval: Duration,
     /// A neighbour without HELLO for longer is lost.
@@ -129,6 +131,7 @@ impl Config {
             id,
             instance,
             process: None,
+            twin_search: None,
             hello_interval: Duration::from_secs(1),
             hello_max_age: Duration::from_secs(3),
             ra_interval: Duration::from_secs(30),

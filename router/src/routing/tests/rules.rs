@@ -1674,3 +1674,39 @@ fn a_connection_made_anew_takes_the_place_of_the_old_one_without_a_word() {
     bench.tick();
     assert!(bench.view().routers.is_empty());
 }
+
+#[test]
+fn a_router_with_our_id_is_looked_for_behind_c_routers_before_each_hello() {
+    let mut bench = Bench::with(|config| {
+        config.process = Some(5);
+        config.twin_search = Some(Duration::from_secs(2));
+    });
+    bench.link_up(FIRST, 1);
+    bench.link_up(SECOND, 1);
+    bench.receive_from_c(FIRST, "c", HELLO, &hello(100, &[ME]));
+    bench.hello(SECOND, "b");
+    let searches = |sent: &[Sent]| -> Vec<_> {
+        let to_me = sent.iter().enumerate().filter(|(_, sent)| sent.1 == MINE);
+        to_me
+            .map(|(at, (link, _, trace, _))| (at, *link, trace.len()))
+            .collect()
+    };
+    let mut found = Vec::new();
+    for _ in 0..4 {
+        let sent = bench.tick();
+        found.extend(searches(&sent));
+        bench.receive_from_c(FIRST, "c", HELLO, &hello(100, &[ME]));
+        bench.hello(SECOND, "b");
+    }
+    // As if the C router had written it, and before what else goes there.
+    assert_eq!(found, [(0, FIRST, 0); 2]);
+
+    // What comes back, from us and from another one.
+    let mut back = |process| {
+        let message = encode_marked(ME, MINE, &ra(100, 1, 1), process);
+        bench.receive_octets(FIRST, &message);
+        bench.take_events().join(" ")
+    };
+    assert!(!back(Some(5)).contains("DuplicateId"));
+    assert!(back(Some(6)).contains("DuplicateId"));
+}
