@@ -18,6 +18,7 @@ Without a stage, runs all of them in this order:
 
 Environment:
   SKROUTERD_24, SKROUTERD_27, SKROUTERD_35 (and …_LIBS)   other routers to interoperate with in e2e
+  SKUPPER_TEST_SKTOOLS   directory with their tools in e2e: skstat-24, skmanage-24, and so on
   SKUPPER_BIN              a binary to use in e2e instead of building one
   SKUPPER_TEST_DOCKER      endpoint of a docker engine to use instead of one started here
   SKUPPER_TEST_TIMEOUT     limit of the unit and of the e2e stage, in seconds each (default 1500)

@@ -3,7 +3,13 @@
 
 use std::{path::Path, time::Duration};
 
-use e2e::{Plan, SOON, did_not_run, environment, mesh::listener, within};
+use amqp::{
+    engine::Event,
+    performative::{Attach, Role as LinkRole, Source, Target},
+};
+use e2e::{
+    Plan, SOON, TestRouter, did_not_run, environment, mesh::listener, peer::Peer, rows, within,
+};
 use fe2o3_amqp::{Connection, Receiver, Sender, Session, types::messaging::Outcome};
 use model::router_config::{AddressEntity, Distribution, Role};
 use tokio::process::Command;
@@ -127,4 +133,124 @@ async fn clients_in_rust_get_messages_in_order_and_outcomes_back() {
     far_session.end().await.unwrap();
     far.close().await.unwrap();
     near.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn senders_may_ask_for_an_address_that_everybody_can_receive_from() {
+    let mut plan = Plan::routers(2).chain();
+    let mut ports = Vec::new();
+    for config in &mut plan.configs {
+        let (clients, port) = listener("clients", Role::Normal);
+        config.put_listener(clients);
+        ports.push(port);
+    }
+    let _mesh = plan.start().await;
+    let mut sender = Peer::connect(ports[0]).await;
+    let session = sender.engine().begin();
+    let attach = Attach {
+        name: "to-wherever".to_owned(),
+        role: LinkRole::Sender,
+        source: Some(Source::default()),
+        target: Some(Target {
+            dynamic: true,
+            ..Target::default()
+        }),
+        initial_delivery_count: Some(0),
+        ..Attach::default()
+    };
+    let link = sender.engine().attach(session, attach).unwrap();
+    let attached = sender
+        .until(|event| matches!(event, Event::Attached { .. }))
+        .await;
+    let Event::Attached { attach, .. } = attached else {
+        unreachable!("it was waited for");
+    };
+    let target = attach.target.unwrap();
+    let address = target.address.unwrap();
+    assert!(
+        address.starts_with("amqp:/_$temp.") && target.dynamic,
+        "{address}"
+    );
+    let mut receiver = Peer::connect(ports[1]).await;
+    receiver.consume(&address).await;
+    while sender.engine().credit(link) == 0 {
+        sender.event().await;
+    }
+    let delivery = sender.start(link);
+    sender
+        .send(delivery, bytes::Bytes::from_static(b"\x00Sw@"), true)
+        .await;
+    let arrived = receiver
+        .until(|event| matches!(event, Event::Transfer { .. }))
+        .await;
+    let Event::Transfer { payload, .. } = arrived else {
+        unreachable!("it was waited for");
+    };
+    assert!(payload.ends_with(b"\x00Sw@"), "{payload:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peers_are_told_how_many_sessions_they_may_have() {
+    let mut plan = Plan::routers(1);
+    let mut ports = Vec::new();
+    for (name, sessions) in [("few", 3), ("many", 32_768)] {
+        let (mut clients, port) = listener(name, Role::Normal);
+        clients.max_sessions = sessions;
+        plan.configs[0].put_listener(clients);
+        ports.push(port);
+    }
+    let _mesh = plan.start().await;
+    for (port, highest) in ports.into_iter().zip([2, 1023]) {
+        let mut peer = Peer::connect(port).await;
+        let open = peer.engine().remote_open().unwrap();
+        assert_eq!(open.channel_max, highest);
+        // All that it names can be had: the peer's own session is the first.
+        for _ in 0..highest.min(100) {
+            peer.engine().begin();
+            let begun = peer
+                .until(|event| {
+                    matches!(
+                        event,
+                        Event::SessionBegun { .. } | Event::SessionEnded { .. }
+                    )
+                })
+                .await;
+            assert!(matches!(begun, Event::SessionBegun { .. }), "{begun:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_distribution_of_an_address_is_told_to_other_routers() {
+    let mut plan = Plan::routers(2).chain();
+    let (clients, port) = listener("clients", Role::Normal);
+    plan.configs[1].put_listener(clients);
+    let mut mesh = plan.start().await;
+    let mut consumer = Peer::connect(port).await;
+    consumer.consume("news").await;
+    let told = async {
+        let mut shown = "balanced";
+        for distribution in [Distribution::Multicast, Distribution::Closest] {
+            until_distribution(&mesh.routers[0], "Mnews", shown).await;
+            mesh.routers[1].reconfigure(|config| {
+                config.addresses = vec![AddressEntity::prefix("news", distribution)];
+            });
+            shown = distribution.as_str();
+        }
+        until_distribution(&mesh.routers[0], "Mnews", shown).await;
+    };
+    // It stays connected meanwhile.
+    tokio::select! {
+        () = told => {}
+        _ = consumer.events_within(4 * SOON) => panic!("it takes too long"),
+    }
+}
+
+async fn until_distribution(router: &TestRouter, key: &str, wanted: &str) {
+    let is = |found: &[_]| {
+        found
+            .iter()
+            .any(|row| rows::text(row, "key") == key && rows::text(row, "distribution") == wanted)
+    };
+    router.until(wanted, "router.address", is).await;
 }

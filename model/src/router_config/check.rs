@@ -159,6 +159,16 @@ fn check_connections(config: &RouterConfig) -> Result<(), ConfigError> {
                 reason: format!("a listener of role {} cannot have it", listener.role),
             })
         };
+        if !listener.sasl_mechanisms.is_empty() && listener.offered_mechanisms().next().is_none() {
+            return Err(ConfigError::Invalid {
+                entity: label(),
+                attribute: "saslMechanisms".to_owned(),
+                reason: format!(
+                    "{} cannot be offered, since there is nothing to check passwords by; use EXTERNAL or ANONYMOUS",
+                    listener.sasl_mechanisms.join(" ")
+                ),
+            });
+        }
         if listener.role != Role::Normal {
             if listener.http {
                 return only_normal("http");

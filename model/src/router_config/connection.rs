@@ -110,6 +110,11 @@ impl Listener {
         let host = attributes.text("host")?.unwrap_or_default();
         let port = attributes.port("port", 0)?.unwrap_or(AMQP_PORT);
         let http_root_dir = attributes.filled("httpRootDir")?;
+        let websockets = attributes.boolean("websockets")?;
+        if websockets == Some(true) {
+            attributes.warn("attribute \"websockets\" has no effect: WebSockets are not served");
+        }
+        let websockets = websockets.unwrap_or(true);
         let default = Self::new(
             attributes
                 .filled("name")?
@@ -154,15 +159,32 @@ impl Listener {
             failover_urls: AmqpUrl::read_list(attributes)?,
             http: attributes.boolean("http")?.unwrap_or_default() || http_root_dir.is_some(),
             http_root_dir,
-            websockets: attributes
-                .boolean("websockets")?
-                .unwrap_or(default.websockets),
+            websockets,
             healthz: attributes.boolean("healthz")?.unwrap_or(default.healthz),
             metrics: attributes.boolean("metrics")?.unwrap_or(default.metrics),
             ..default
         };
         attributes.without_effect(&["messageLoggingComponents", "openProperties", "policyVhost"]);
+        listener.warn(attributes);
         Ok(listener)
+    }
+
+    /// What is accepted and not done
+    fn warn(&self, attributes: &mut Attributes<'_>) {
+        let elsewhere = self.http_root_dir.as_deref();
+        if elsewhere.is_some_and(|directory| directory != NO_FILES) {
+            attributes.warn("attribute \"httpRootDir\" has no effect: files are not served");
+        }
+        if self.sasl_mechanisms.iter().any(|word| !is_offered(word)) {
+            attributes.warn("of \"saslMechanisms\", only EXTERNAL and ANONYMOUS are offered");
+        }
+        warn_of_annotations(self.strip_annotations, attributes);
+    }
+
+    /// Mechanisms that peers can use: there is nothing to check a password by
+    pub fn offered_mechanisms(&self) -> impl Iterator<Item = &str> {
+        let mechanisms = self.sasl_mechanisms.iter().map(String::as_str);
+        mechanisms.filter(|mechanism| is_offered(mechanism))
     }
 
     /// Whether peers are asked for a certificate, so that the profile has to say which ones are believed.
@@ -291,6 +313,7 @@ impl Connector {
             "openProperties",
             "policyVhost",
         ]);
+        warn_of_annotations(connector.strip_annotations, attributes);
         Ok(connector)
     }
 
@@ -316,6 +339,17 @@ impl Connector {
             socket_address_family: None,
         }
     }
+}
+
+/// Clients never see or make annotations of routers, whatever is configured
+fn warn_of_annotations(configured: StripAnnotations, attributes: &mut Attributes<'_>) {
+    if configured != StripAnnotations::Both {
+        attributes.warn("attribute \"stripAnnotations\" has no effect: they are always stripped");
+    }
+}
+
+fn is_offered(mechanism: &str) -> bool {
+    ["ANONYMOUS", "EXTERNAL"].contains(&mechanism)
 }
 
 /// Roles beyond ours are known, and refused by name
@@ -345,6 +379,8 @@ fn role(attributes: &mut Attributes<'_>) -> Result<Option<Role>, ConfigError> {
     ))
 }
 
+/// `httpRootDir` of listeners that serve no files
+const NO_FILES: &str = "disabled";
 /// Costs and credits travel as signed numbers of 32 bits
 const HIGHEST: u32 = i32::MAX as u32;
 pub(super) const LOOPBACK: &str = "127.0.0.1";

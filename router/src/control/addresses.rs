@@ -25,7 +25,7 @@ use crate::{
         shared::{Command, ConnectionHandle, ConnectionId, ConnectionRole, Via},
         table::{Address, AddressCounts, Consumer, ConsumerTarget, Table},
     },
-    routing::{RemoteAddress, RouteView},
+    routing::{RemoteAddress, RouteView, Treatment},
 };
 
 /// One address that something on this router produces for or consumes.
@@ -55,6 +55,7 @@ pub(super) struct Proxies {
 /// What the routing protocol was told of an address.
 #[derive(Debug, Eq, PartialEq)]
 struct Announced {
+    treatment: Treatment,
     /// Edge mesh in which all its consumers are.
     mesh: Option<String>,
 }
@@ -275,18 +276,21 @@ impl Control {
         for (key, entry) in &mut self.addresses {
             let wanted =
                 entry.has_local_consumers() && !self.draining && key.starts_with(['M', 'H']);
+            let treatment = self.configured.treatment(key);
             let wanted = wanted.then(|| Announced {
+                treatment,
                 mesh: entry.sole_mesh(),
             });
             if wanted == entry.announced {
                 continue;
             }
-            let treatment = self.configured.treatment(key);
             match &wanted {
-                Some(Announced { mesh: Some(mesh) }) => {
+                Some(Announced {
+                    mesh: Some(mesh), ..
+                }) => {
                     routing.announce_in_mesh(key, treatment, entry.producer_count(), mesh);
                 }
-                Some(Announced { mesh: None }) => {
+                Some(Announced { mesh: None, .. }) => {
                     routing.announce(key, treatment, entry.producer_count());
                 }
                 None => routing.withdraw(key),

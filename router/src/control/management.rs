@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use amqp::{Value, message::Message};
+use amqp::message::Message;
 use bytes::{Bytes, BytesMut};
 use model::router_config::{Encapsulation, MultiAddressStrategy, RouterConfig};
 use tracing::{debug, info};
@@ -152,11 +152,7 @@ impl Control {
             is_encrypted: facts.tls.is_some(),
             ssl_proto: facts.tls.as_ref().map(|(protocol, _)| protocol.clone()),
             ssl_cipher: facts.tls.as_ref().map(|(_, cipher)| cipher.clone()),
-            properties: facts
-                .properties
-                .iter()
-                .map(|(key, value)| (key.clone(), Value::from(value.as_str())))
-                .collect(),
+            properties: facts.properties.iter().cloned().collect(),
             ssl: facts.tls.is_some(),
             opened: true,
             active: connection.role != ConnectionRole::Edge

@@ -11,6 +11,7 @@ use std::{
 };
 
 use amqp::{
+    Value,
     engine::{DeliveryKey, LinkId},
     performative::Condition,
 };
@@ -197,7 +198,7 @@ pub struct ConnectionFacts {
     /// TLS protocol and cipher suite.
     pub tls: Option<(String, String)>,
     /// String and integer properties of the peer's Open.
-    pub properties: Vec<(String, String)>,
+    pub properties: Vec<(String, Value)>,
     /// Link cost of the connection.
     pub cost: u32,
     /// Correlates data connections with their control connection.
@@ -234,6 +235,7 @@ impl ConnectionHandle {
             .find(|(key, _)| key == "version");
         let (_, version) = version.filter(|_| !self.own_peer)?;
         let mut numbers = version
+            .as_str()?
             .split('.')
             .map_while(|part| part.parse::<u32>().ok());
         match (numbers.next(), numbers.next()) {
@@ -671,7 +673,7 @@ pub(crate) mod tests {
             container: "peer".to_owned(),
             facts: ConnectionFacts {
                 properties: version
-                    .map(|version| ("version".to_owned(), version.to_owned()))
+                    .map(|version| ("version".to_owned(), Value::from(version)))
                     .into_iter()
                     .collect(),
                 ..ConnectionFacts::default()

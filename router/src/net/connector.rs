@@ -1,6 +1,7 @@
 //! AMQP connectors: dial, drive, and dial again with backoff.
 
 use std::{
+    io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
@@ -9,7 +10,7 @@ use std::{
 use amqp::engine::{ClientSasl, Connection, Password};
 use model::{
     HostPort,
-    router_config::{AmqpScheme, AmqpUrl, Connector as Config, ProxyProfile},
+    router_config::{AddressFamily, AmqpScheme, AmqpUrl, Connector as Config, ProxyProfile},
 };
 use rand::RngExt as _;
 use tokio::{net::TcpStream, sync::watch};
@@ -19,11 +20,12 @@ use tracing::{debug, info, warn};
 use super::{
     driver::{self, Ended, Group, Options},
     failover::{Next, Servers, Told},
-    listener::{engine_config, role_of, with_large_frames},
+    listener::{engine_config, role_of, session_limit, with_large_frames},
     proxy::{self, Proxy},
     tls::{self, Stream, TlsProfiles},
 };
 use crate::{
+    adaptor::tcp::is_of,
     core::{
         inbox::Inbox,
         local::random_name,
@@ -245,6 +247,7 @@ impl Connector {
             group,
             beside: self.group.clone().filter(|_| role == self.role),
             max_frame_size: self.config.max_frame_size,
+            max_sessions: session_limit(self.config.max_sessions),
             idle_timeout: self.config.idle_timeout,
             link_capacity: self.config.link_capacity,
             failover: Vec::new(),
@@ -309,15 +312,12 @@ impl Connector {
                 .proxy_for(host, *port)
                 .map_err(|error| error.to_string())?,
         };
-        let tcp = match (proxy, host.parse()) {
-            (Some(proxy), _) => proxy
+        let tcp = match proxy {
+            Some(proxy) => proxy
                 .connect(host, *port)
                 .await
                 .map_err(|error| error.to_string())?,
-            (None, Ok(ip)) => TcpStream::connect(SocketAddr::new(ip, *port))
-                .await
-                .map_err(|error| format!("cannot connect to {server}: {error}"))?,
-            (None, Err(_)) => TcpStream::connect((host.as_str(), *port))
+            None => dial(host, *port, self.config.socket_address_family)
                 .await
                 .map_err(|error| format!("cannot connect to {server}: {error}"))?,
         };
@@ -448,4 +448,32 @@ fn reason(ended: &Ended) -> String {
         Ended::Io(error) => tls::explain_io(error),
         ended => ended.to_string(),
     }
+}
+
+/// Connects to the first address of `host` that answers, of one family only if it is given.
+async fn dial(host: &str, port: u16, family: Option<AddressFamily>) -> io::Result<TcpStream> {
+    // Literals need no resolver thread.
+    let addresses: Vec<SocketAddr> = match host.parse() {
+        Ok(ip) => vec![SocketAddr::new(ip, port)],
+        Err(_) => tokio::net::lookup_host((host, port)).await?.collect(),
+    };
+    let mut failed = None;
+    for address in addresses
+        .into_iter()
+        .filter(|address| is_of(family, address))
+    {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = Some(error),
+        }
+    }
+    Err(failed.unwrap_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::AddrNotAvailable,
+            match family {
+                Some(family) => format!("no {family} address"),
+                None => "no address".to_owned(),
+            },
+        )
+    }))
 }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Connections of one listener that may be on their way at a time.
 const PLACES: usize = 256;
-/// TLS, SASL and Open have to be over by then.
+/// TLS, SASL and Open have to be over by then, unless the configuration says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// A peer keeps its place for so long whoever else wants it.
 const GRACE: Duration = Duration::from_secs(2);
@@ -24,8 +24,8 @@ const GRACE: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum Unfinished {
     /// It took too long.
-    #[error("the peer did not finish its handshake within {} s", TIMEOUT.as_secs())]
-    Slow,
+    #[error("the peer did not finish its handshake within {} s", .0.as_secs())]
+    Slow(Duration),
     /// It was the oldest of too many.
     #[error("the peer did not finish its handshake while more than {PLACES} others waited")]
     Displaced,
@@ -35,6 +35,7 @@ pub(crate) enum Unfinished {
 #[derive(Debug)]
 pub(crate) struct Handshakes {
     places: usize,
+    timeout: Duration,
     state: Mutex<State>,
     freed: Notify,
 }
@@ -58,20 +59,27 @@ struct Taken {
 pub(crate) struct Place {
     handshakes: Arc<Handshakes>,
     id: u64,
+    timeout: Duration,
     deadline: Instant,
     displaced: CancellationToken,
 }
 
 impl Default for Handshakes {
     fn default() -> Self {
-        Self::with_places(PLACES)
+        Self::new(PLACES, TIMEOUT)
     }
 }
 
 impl Handshakes {
-    fn with_places(places: usize) -> Self {
+    /// Places of a listener that gives its peers so much time; none: as much as usual.
+    pub(crate) fn with_timeout(timeout: Option<Duration>) -> Self {
+        Self::new(PLACES, timeout.unwrap_or(TIMEOUT))
+    }
+
+    fn new(places: usize, timeout: Duration) -> Self {
         Self {
             places,
+            timeout,
             state: Mutex::default(),
             freed: Notify::new(),
         }
@@ -116,7 +124,8 @@ impl Handshakes {
         Ok(Place {
             handshakes: self.clone(),
             id,
-            deadline: now + TIMEOUT,
+            timeout: self.timeout,
+            deadline: now + self.timeout,
             displaced,
         })
     }
@@ -146,7 +155,7 @@ impl Place {
     pub(crate) async fn over(&self) -> Unfinished {
         tokio::select! {
             () = self.displaced.cancelled() => Unfinished::Displaced,
-            () = tokio::time::sleep_until(self.deadline) => Unfinished::Slow,
+            () = tokio::time::sleep_until(self.deadline) => Unfinished::Slow(self.timeout),
         }
     }
 }
@@ -168,7 +177,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_has_to_go_after_its_grace() {
-        let handshakes = Arc::new(Handshakes::with_places(2));
+        let handshakes = Arc::new(Handshakes::new(2, TIMEOUT));
         let start = Instant::now();
         let second = Duration::from_secs(1);
         let oldest = handshakes.try_enter(start).unwrap();
@@ -191,7 +200,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_free_place_is_taken_at_once() {
-        let handshakes = Arc::new(Handshakes::with_places(1));
+        let handshakes = Arc::new(Handshakes::new(1, TIMEOUT));
         let place = handshakes.enter().await;
         assert_eq!(place.within(async { 7 }).await, Ok(7));
         let waiting = handshakes.clone();
@@ -205,8 +214,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_peer_is_told_apart() {
-        let handshakes = Arc::new(Handshakes::with_places(1));
+        let handshakes = Arc::new(Handshakes::new(1, TIMEOUT));
         let place = handshakes.try_enter(Instant::now() - TIMEOUT).unwrap();
-        assert_eq!(place.over().await, Unfinished::Slow);
+        assert_eq!(place.over().await, Unfinished::Slow(TIMEOUT));
+        let minute = Duration::from_secs(60);
+        let patient = Arc::new(Handshakes::with_timeout(Some(minute)));
+        let place = patient.try_enter(Instant::now() - TIMEOUT).unwrap();
+        assert_eq!(place.within(async { 7 }).await, Ok(7));
+        let place = patient.try_enter(Instant::now() - minute).unwrap();
+        let late = place.over().await;
+        assert_eq!(
+            late.to_string(),
+            "the peer did not finish its handshake within 60 s"
+        );
     }
 }

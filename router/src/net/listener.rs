@@ -39,7 +39,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const BACKLOG: i32 = 512;
 /// Links one peer may attach.
 pub(super) const MAX_LINKS: u32 = 65_536;
-/// Sessions one peer may begin.
+/// Sessions one peer may begin, whatever the configuration says.
 pub(super) const MAX_SESSIONS: u16 = 1024;
 /// Unsettled deliveries per session.
 pub(super) const MAX_UNSETTLED: u32 = 65_536;
@@ -100,8 +100,13 @@ impl Listener {
             None => {
                 let name = crate::adaptor::tcp::host_port(&config.host, config.port);
                 Sockets::Tcp(
-                    bind(&config.host, config.port, BACKLOG)
-                        .map_err(|error| named(&name, &error))?,
+                    bind(
+                        &config.host,
+                        config.port,
+                        config.socket_address_family,
+                        BACKLOG,
+                    )
+                    .map_err(|error| named(&name, &error))?,
                 )
             }
         };
@@ -137,7 +142,10 @@ impl Listener {
     ) {
         info!(target: "router::server", listener = %self.config.name, addresses = ?self.addresses(), "listening");
         let config = Arc::new(self.config);
-        let handshakes = Arc::new(Handshakes::default());
+        let patience = config.initial_handshake_timeout;
+        let handshakes = Arc::new(Handshakes::with_timeout(
+            (!patience.is_zero()).then_some(patience),
+        ));
         let complaints = Arc::new(Complaints::default());
         let seats = Arc::new(Semaphore::new(config.max_connections as usize));
         loop {
@@ -321,11 +329,8 @@ impl Serve {
         let mechanisms: Vec<Symbol> = if self.config.sasl_mechanisms.is_empty() {
             vec![Symbol::from_static("ANONYMOUS")]
         } else {
-            self.config
-                .sasl_mechanisms
-                .iter()
-                .map(|mechanism| Symbol::from(mechanism.as_str()))
-                .collect()
+            let offered = self.config.offered_mechanisms();
+            offered.map(Symbol::from).collect()
         };
         let sasl = ServerSasl {
             mechanisms,
@@ -341,6 +346,7 @@ impl Serve {
             beside: None,
             failover: self.config.failover_urls.clone(),
             max_frame_size: self.config.max_frame_size,
+            max_sessions: session_limit(self.config.max_sessions),
             idle_timeout: self.config.idle_timeout,
             link_capacity: self.config.link_capacity,
             facts: ConnectionFacts {
@@ -410,6 +416,11 @@ fn is_on_this_host(peer: &str) -> bool {
             .is_ok_and(|peer| peer.ip().to_canonical().is_loopback())
 }
 
+/// Sessions that a peer may have where the configuration says `configured`.
+pub(super) fn session_limit(configured: u32) -> u16 {
+    u16::try_from(configured).map_or(MAX_SESSIONS, |limit| limit.clamp(1, MAX_SESSIONS))
+}
+
 /// Engine parameters of a connection.
 pub(super) fn engine_config(
     shared: &Shared,
@@ -422,7 +433,7 @@ pub(super) fn engine_config(
         incoming_window: incoming_window(options.role, options.max_frame_size, session_frames),
         idle_timeout: (!options.idle_timeout.is_zero()).then_some(options.idle_timeout),
         max_links: MAX_LINKS,
-        max_sessions: MAX_SESSIONS,
+        max_sessions: options.max_sessions,
         max_unsettled: MAX_UNSETTLED,
         open,
         ..ConnectionConfig::default()

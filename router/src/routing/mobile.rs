@@ -128,6 +128,14 @@ impl Remote {
                 treatment: descriptor.treatment.unwrap_or(default),
                 routers: BTreeMap::new(),
             });
+        // Of several routers the first one decides; one alone may change its mind.
+        if let Some(treatment) = descriptor.treatment
+            && treatment != announcers.treatment
+            && announcers.routers.keys().all(|other| other == id)
+        {
+            announcers.treatment = treatment;
+            self.dirty.insert(key.clone());
+        }
         let known = announcers
             .routers
             .insert(id.clone(), descriptor.mesh.clone());

@@ -92,6 +92,29 @@ fn the_network_and_policies_that_ask_for_nothing() {
 }
 
 #[test]
+fn what_has_no_effect_is_said() {
+    let Parsed { config, warnings } = RouterConfig::parse(
+        r#"[["router", {"id": "r", "mode": "interior"}],
+            ["listener", {"name": "l", "port": 1, "websockets": true, "httpRootDir": "/srv", "saslMechanisms": "PLAIN ANONYMOUS"}],
+            ["listener", {"name": "m", "port": 2, "stripAnnotations": "in", "httpRootDir": "disabled", "websockets": false}],
+            ["connector", {"name": "c", "port": 3, "stripAnnotations": "no", "saslMechanisms": "PLAIN"}]]"#,
+    )
+    .unwrap();
+    assert_eq!(
+        warnings,
+        [
+            "listener \"l\": attribute \"websockets\" has no effect: WebSockets are not served",
+            "listener \"l\": attribute \"httpRootDir\" has no effect: files are not served",
+            "listener \"l\": of \"saslMechanisms\", only EXTERNAL and ANONYMOUS are offered",
+            "listener \"m\": attribute \"stripAnnotations\" has no effect: they are always stripped",
+            "connector \"c\": attribute \"stripAnnotations\" has no effect: they are always stripped",
+        ]
+    );
+    let offered: Vec<&str> = config.listeners["l"].offered_mechanisms().collect();
+    assert_eq!(offered, ["ANONYMOUS"]);
+}
+
+#[test]
 fn listeners_with_several_addresses() {
     let config = parsed(
         r#"["listenerAddress", {"name": "x", "address": "a", "value": "7", "listener": "t"}],

@@ -65,6 +65,22 @@ fn policies_that_ask_for_something() {
 }
 
 #[test]
+fn listeners_whose_passwords_nobody_can_check() {
+    for mechanisms in ["PLAIN", "SCRAM-SHA-1 PLAIN"] {
+        let error = refusal(&format!(
+            r#"["listener", {{"name": "l", "port": 1, "saslMechanisms": "{mechanisms}"}}]"#
+        ));
+        assert_eq!(
+            error,
+            format!(
+                "listener \"l\" has an invalid saslMechanisms: {mechanisms} cannot be offered, \
+                 since there is nothing to check passwords by; use EXTERNAL or ANONYMOUS"
+            )
+        );
+    }
+}
+
+#[test]
 fn listeners_with_several_addresses_and_those_with_one() {
     let several =
         r#"["tcpListener", {"name": "t", "port": 1, "multiAddressStrategy": "priority"}]"#;

@@ -134,7 +134,7 @@ prop_compose! {
         socket in option::of(text()),
         flags in any::<[bool; 8]>(),
         cost in 1_u32..=i32::MAX as u32,
-        mechanisms in collection::vec(word(), 0..3),
+        mechanisms in collection::vec(select(vec!["EXTERNAL", "ANONYMOUS"]).prop_map(str::to_owned), 0..3),
         (frame, sessions, frames, credit) in (512_u32.., 1_u32..=65_536, option::of(1_u32..), 1_u32..=i32::MAX as u32),
         (idle, handshake, connections) in (seconds(0), seconds(0), 1_u32..=i32::MAX as u32),
         strip in select(StripAnnotations::ALL), family in option::of(select(AddressFamily::ALL)),
@@ -251,7 +251,10 @@ proptest! {
         prop_assume!(config.check().is_ok());
         let Parsed { config: again, warnings } = RouterConfig::parse(&config.to_json()).unwrap();
         prop_assert_eq!(&again, &config);
-        prop_assert!(warnings.is_empty(), "{:?}", warnings);
+        prop_assert!(
+            warnings.iter().all(|warning| warning.contains("has no effect")),
+            "{warnings:?}"
+        );
         prop_assert!(RouterConfig::difference(&config, &again).is_empty());
     }
 

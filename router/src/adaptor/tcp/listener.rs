@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use model::router_config::{Encapsulation, ListenerAddress, MultiAddressStrategy};
+use model::router_config::{AddressFamily, Encapsulation, ListenerAddress, MultiAddressStrategy};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -137,7 +137,7 @@ impl TcpListener {
                 }
                 continue;
             }
-            match bind(&self.host, self.port, self.backlog) {
+            match bind(&self.host, self.port, None, self.backlog) {
                 Ok(sockets) => {
                     self.set_error(None);
                     self.listening.store(true, Ordering::Relaxed);
@@ -447,16 +447,25 @@ fn reset(socket: Option<FlowSocket>) {
     }
 }
 
-/// Opens listening sockets: one for a literal or name, IPv6 with IPv4 for an empty host.
+/// Opens listening sockets: one for a literal or name, IPv6 with IPv4 for an empty host; of one family only if it is
+/// given.
 ///
 /// # Errors
-/// When the host does not resolve or the port cannot be bound.
+/// When the host does not resolve, not in that family, or the port cannot be bound.
 pub(crate) fn bind(
     host: &str,
     port: u16,
+    family: Option<AddressFamily>,
     backlog: i32,
 ) -> io::Result<Vec<tokio::net::TcpListener>> {
     let literal = host.trim_matches(['[', ']']);
+    if let (true, Some(family)) = (host.is_empty(), family) {
+        let all = match family {
+            AddressFamily::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            AddressFamily::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        return Ok(vec![listen(SocketAddr::new(all, port), true, backlog)?]);
+    }
     if host.is_empty() {
         let both = listen(
             SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port),
@@ -480,6 +489,9 @@ pub(crate) fn bind(
     };
     let mut sockets = Vec::new();
     for address in addresses {
+        if !is_of(family, &address) {
+            continue;
+        }
         match listen(address, true, backlog) {
             Ok(socket) => sockets.push(socket),
             // `localhost` names addresses of families that the host may lack.
@@ -490,10 +502,21 @@ pub(crate) fn bind(
     if sockets.is_empty() {
         return Err(io::Error::new(
             io::ErrorKind::AddrNotAvailable,
-            "no usable address",
+            match family {
+                Some(family) => format!("no {family} address"),
+                None => "no usable address".to_owned(),
+            },
         ));
     }
     Ok(sockets)
+}
+
+/// Whether an address is of a family, if one is given.
+pub(crate) fn is_of(family: Option<AddressFamily>, address: &SocketAddr) -> bool {
+    family.is_none_or(|family| match family {
+        AddressFamily::V4 => address.is_ipv4(),
+        AddressFamily::V6 => address.is_ipv6(),
+    })
 }
 
 fn listen(address: SocketAddr, only_v6: bool, backlog: i32) -> io::Result<tokio::net::TcpListener> {
@@ -518,5 +541,27 @@ pub(crate) fn host_port(host: &str, port: u16) -> String {
         "" => format!("*:{port}"),
         host if host.contains(':') && !host.starts_with('[') => format!("[{host}]:{port}"),
         host => format!("{host}:{port}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn sockets_are_of_the_family_that_is_wanted() {
+        let families = |host: &str, family| -> io::Result<Vec<bool>> {
+            let sockets = bind(host, 0, family, 1)?;
+            Ok(sockets
+                .iter()
+                .map(|socket| socket.local_addr().unwrap().is_ipv4())
+                .collect())
+        };
+        let v4 = Some(AddressFamily::V4);
+        assert_eq!(families("", v4).unwrap(), [true]);
+        assert_eq!(families("127.0.0.1", v4).unwrap(), [true]);
+        assert_eq!(families("localhost", v4).unwrap(), [true]);
+        let error = families("127.0.0.1", Some(AddressFamily::V6)).unwrap_err();
+        assert_eq!(error.to_string(), "no IPv6 address");
     }
 }

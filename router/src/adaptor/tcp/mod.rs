@@ -39,7 +39,7 @@ pub use self::{
     targets::Target,
 };
 pub(crate) use self::{
-    listener::{bind, host_port},
+    listener::{bind, host_port, is_of},
     window::granted,
 };
 

@@ -23,7 +23,7 @@ use crate::{
         access::{self, Access},
         address::{AddressKey, strip},
         annotations::{RESEND_RELEASED, STREAMING},
-        local::LocalTarget,
+        local::{LocalTarget, random_name},
         shared::{ConnectionRole, ControlMessage},
     },
     routing::Treatment,
@@ -135,10 +135,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             return Ok(());
         }
         self.check_endpoint_allowed()?;
-        let Some(address) = target.address.clone().filter(|address| !address.is_empty()) else {
-            if target.dynamic {
-                return Err(Refusal::NoRoute);
+        let mut address = target.address.clone().filter(|address| !address.is_empty());
+        if address.is_none() && target.dynamic {
+            // Any receiver of the network can be told of it: unlike dynamic sources, these are mobile.
+            address = Some(format!("amqp:/_$temp.{}", random_name(15)));
+            if let Some(target) = &mut reply.target {
+                target.address.clone_from(&address);
             }
+        }
+        let Some(address) = address else {
             let kind = if self.role() == ConnectionRole::Normal {
                 Kind::Endpoint
             } else {

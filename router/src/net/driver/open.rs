@@ -45,6 +45,8 @@ pub struct LocalOpen<'a> {
     pub failover: &'a [AmqpUrl],
     /// Largest frame of the configuration.
     pub max_frame_size: u32,
+    /// Sessions that the peer may have; at least 1.
+    pub max_sessions: u16,
     /// Advertised idle time-out in milliseconds.
     pub idle_time_out: Option<u32>,
 }
@@ -96,7 +98,7 @@ impl LocalOpen<'_> {
             container_id: self.container.to_owned(),
             hostname: self.hostname.clone(),
             max_frame_size: self.max_frame_size,
-            channel_max: 32767,
+            channel_max: self.max_sessions.saturating_sub(1),
             idle_time_out: self.idle_time_out,
             offered_capabilities: capabilities.clone(),
             desired_capabilities: capabilities,
@@ -107,7 +109,7 @@ impl LocalOpen<'_> {
 }
 
 /// What the peer's Open says.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PeerFacts {
     /// Container id.
     pub container: String,
@@ -128,7 +130,7 @@ pub struct PeerFacts {
     /// A router of this implementation, and the frame size it takes.
     pub own_frame_size: Option<u32>,
     /// Text and integer properties, for management.
-    pub properties: Vec<(String, String)>,
+    pub properties: Vec<(String, Value)>,
 }
 
 impl PeerFacts {
@@ -169,15 +171,12 @@ impl PeerFacts {
                 }
                 _ => {}
             }
-            match (value.as_str(), value.as_i64()) {
-                (Some(text), _) => facts
-                    .properties
-                    .push((key.as_str().to_owned(), text.to_owned())),
-                (None, Some(number)) => facts
-                    .properties
-                    .push((key.as_str().to_owned(), number.to_string())),
-                (None, None) => {}
-            }
+            let shown = match value.as_str() {
+                Some(text) => Some(Value::from(text)),
+                None => value.as_i64().map(|_| value.clone()),
+            };
+            let key = key.as_str().to_owned();
+            facts.properties.extend(shown.map(|value| (key, value)));
         }
         facts
     }
@@ -198,6 +197,7 @@ mod tests {
             ordinal: None,
             failover: &[],
             max_frame_size: FRAME_SIZE,
+            max_sessions: 5,
             idle_time_out: Some(8000),
         };
         parameters.performative()
@@ -212,6 +212,19 @@ mod tests {
             (Some(7), Some("abcdefghijklmno"))
         );
         assert_eq!(facts.own_frame_size, Some(LARGE_FRAME_SIZE));
+    }
+
+    #[test]
+    fn sessions_are_numbered_from_zero_and_properties_keep_their_types() {
+        let open = local(ConnectionRole::InterRouter);
+        assert_eq!(open.channel_max, 4, "for five sessions");
+        let facts = PeerFacts::read(&open);
+        let shown = |name: &str| {
+            let found = facts.properties.iter().find(|(key, _)| key == name);
+            found.map(|(_, value)| value.clone())
+        };
+        assert_eq!(shown("qd.inter-router-cost"), Some(Value::Int(7)));
+        assert_eq!(shown("product"), Some(Value::from("skupper-router")));
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct Options {
     pub max_frame_size: u32,
     /// Configured idle time-out; half of it is advertised.
     pub idle_timeout: Duration,
+    /// Sessions that the peer may have; at least 1.
+    pub max_sessions: u16,
     /// Credit per link.
     pub link_capacity: u32,
     /// Host, name, TLS facts and so on, for management.
@@ -70,6 +72,7 @@ pub fn local_open<'a>(
             &options.failover
         },
         max_frame_size: options.max_frame_size,
+        max_sessions: options.max_sessions,
         idle_time_out: (!options.idle_timeout.is_zero())
             .then(|| u32::try_from(options.idle_timeout.as_millis() / 2).unwrap_or(u32::MAX)),
     }

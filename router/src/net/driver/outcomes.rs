@@ -160,11 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         if settled {
             if !incoming.presettled {
-                if let Some(state) = incoming
-                    .branches()
-                    .iter()
-                    .find_map(|branch| branch.outcome.clone())
-                {
+                if let Some(state) = merge(incoming.branches()) {
                     self.count_outcome(&incoming, &state);
                 }
                 incoming.unsettled = None;

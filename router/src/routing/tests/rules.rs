@@ -297,6 +297,24 @@ fn routers_heard_of_are_seen_until_they_are_silent_for_three_seconds() {
 }
 
 #[test]
+fn a_router_alone_may_change_the_treatment_of_an_address() {
+    let mut bench = Bench::new();
+    bench.neighbour(FIRST, 1, "b", &[]);
+    bench.neighbour(SECOND, 1, "c", &[]);
+    let treatment = |bench: &mut Bench| bench.view().addresses["Mx"].treatment;
+    bench.receive(FIRST, "b", MULTICAST, &exist(1, &["Mx"]));
+    assert_eq!(treatment(&mut bench), Treatment::Balanced);
+    bench.receive(FIRST, "b", MULTICAST, &differential(2, &["Mx"], &[]));
+    assert_eq!(treatment(&mut bench), Treatment::Closest);
+    // Where there are two, the one that came first has decided.
+    bench.receive(SECOND, "c", MULTICAST, &exist(1, &["Mx"]));
+    assert_eq!(treatment(&mut bench), Treatment::Closest);
+    bench.receive(FIRST, "b", MULTICAST, &differential(3, &[], &["Mx"]));
+    bench.receive(SECOND, "c", MULTICAST, &exist(2, &["Mx"]));
+    assert_eq!(treatment(&mut bench), Treatment::Balanced);
+}
+
+#[test]
 fn a_router_that_is_about_to_end_tells_at_once_that_its_links_are_dear() {
     let dear = 1 << 20;
     let mut bench = Bench::new();
@@ -911,11 +929,7 @@ fn attributes_of_known_addresses_are_updated() {
     );
     let second = bench.view().addresses["Mq"].clone();
     assert_eq!(second.meshes, [None]);
-    assert_eq!(
-        second.treatment,
-        Treatment::Closest,
-        "the first treatment stays"
-    );
+    assert_eq!(second.treatment, Treatment::Multicast);
 }
 
 #[test]
