@@ -275,6 +275,7 @@ mod tests {
             ordinal: Some(7),
             failover: &[],
             max_frame_size: FRAME_SIZE,
+            max_sessions: 5,
             idle_time_out: None,
         };
         let mut open = parameters.performative();

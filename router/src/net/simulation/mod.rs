@@ -27,7 +27,7 @@ use self::{
 };
 use super::{
     driver::{self, FRAME_SIZE, Options},
-    listener::{engine_config, with_large_frames},
+    listener::{MAX_SESSIONS, engine_config, with_large_frames},
 };
 use crate::{
     adaptor::tcp::{ReplySlot, framing::Framing},
@@ -125,6 +125,7 @@ impl Simulation {
                 failover: Vec::new(),
                 max_frame_size: FRAME_SIZE,
                 idle_timeout: Duration::ZERO,
+                max_sessions: MAX_SESSIONS,
                 link_capacity: LINK_CAPACITY,
                 facts: ConnectionFacts::default(),
             };
