@@ -168,11 +168,13 @@ def flows(url, far, port):
     assert len(tcp(here)) == len(tcp(there)) == 2
 
     for client, side, direction in ((here, "ingress", "in"), (there, "egress", "out")):
-        shown = lambda: [row for row in client.rows("tcpConnection") if row["name"] == name]
-        counts = lambda: [(row["direction"], row["bytesIn"], row["bytesOut"]) for row in shown()]
+        # at the far end, flows of routers of this kind have the name of their server
+        wanted = lambda row: direction == "out" or row["name"] == name
+        shown = lambda: [row for row in client.rows("tcpConnection") if wanted(row)]
+        counts = lambda: {(row["direction"], row["bytesIn"], row["bytesOut"]) for row in shown()}
         # what was written is counted after it can be read
-        until(f"the flow has its counts: {shown()}", lambda: counts() == [(direction, 5, 5)])
-        (identity,) = [row["identity"] for row in shown()]
+        until(f"the flow has its counts: {shown()}", lambda: counts() == {(direction, 5, 5)})
+        identity = shown()[0]["identity"]
         everything = client.rows("router.link")
         assert len({row["identity"] for row in everything}) == len(everything), everything
         links = [row for row in everything if row["connectionId"] == identity]
@@ -204,6 +206,38 @@ def flows(url, far, port):
     flow().close()
     here.close()
     there.close()
+
+
+def logs(url, port):
+    """Levels of one module change at run time, for that module alone."""
+    client = Client(url)
+    lines = lambda module: {row["name"]: row for row in client.rows("logStats")}[f"logStats/{module}"]["debugCount"]
+    open_flows = lambda: [row for row in client.rows("connection") if row["protocol"] == "tcp"]
+
+    def flow():
+        with socket.create_connection(("127.0.0.1", int(port)), timeout=LIMIT) as client:
+            client.sendall(b"hello")
+            assert client.recv(5) == b"hello"
+        until("the flow is over", lambda: not open_flows())
+
+    def level(enable, identity="log/TCP_ADAPTOR"):
+        changed = client.must(200, "UPDATE", "log", None, {"enable": enable}, identity=identity)
+        assert changed["enable"] == enable, changed
+
+    until("no flow is left", lambda: not open_flows())
+    level("error+")
+    quiet, others = lines("TCP_ADAPTOR"), lines("SERVER")
+    flow()
+    Client(url).close()
+    until("others go on", lambda: lines("SERVER") > others)
+    assert lines("TCP_ADAPTOR") == quiet, "nothing of that module"
+    level("debug+")
+    flow()
+    until("it tells of flows again", lambda: lines("TCP_ADAPTOR") > quiet)
+    client.must(400, "UPDATE", "log", None, {"enable": "loud+"}, identity="log/TCP_ADAPTOR")
+    status, text, _ = client.ask("UPDATE", "log", None, {"enable": "debug+"}, identity="log/NOBODY")
+    assert status == 404, (status, text)
+    client.close()
 
 
 def edge(url, own):

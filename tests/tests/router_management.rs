@@ -98,7 +98,12 @@ async fn flows_are_shown_and_ended_one_by_one() {
     let mesh = plan.start().await;
     mesh.routers[0].until_listening("l", true).await;
     let arguments = [urls, vec![port.to_string()]].concat();
-    python("flows", &arguments).await;
+    if python("flows", &arguments).await && python("logs", &arguments[1..]).await {
+        // Not only what management tells of the log has changed.
+        let log = mesh.routers[1].log();
+        let told = log.matches("flow ended").count();
+        assert_eq!(told, 4, "of five flows, one was not to be told: {log}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
