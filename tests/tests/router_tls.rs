@@ -169,7 +169,8 @@ fn mentions(log: &str, level: &str, subject: &str) -> usize {
         .count()
 }
 
-async fn all_of(encapsulation: Encapsulation) {
+/// Framing at the listener and at the connector.
+async fn all_of(framings: [Encapsulation; 2]) {
     let backend = Backend::new();
     let certificates = Certificates::of("servers");
     let server = Options {
@@ -187,7 +188,7 @@ async fn all_of(encapsulation: Encapsulation) {
         server.port,
         |listener, connector| {
             both(listener, connector);
-            listener.encapsulation = encapsulation;
+            [listener.encapsulation, connector.encapsulation] = framings;
         },
         |folder| known.replace("at-the-server", folder),
     )
@@ -233,16 +234,26 @@ async fn all_of(encapsulation: Encapsulation) {
     drop(echo);
     service.closed(0, "tcpListener", 22).await;
     service.closed(1, "tcpConnector", 22).await;
+    let log = service.mesh.routers[1].log();
+    let translated = log.lines().filter(|line| line.contains("stream bridged"));
+    let expected = if framings[0] == framings[1] { 0 } else { 22 };
+    assert_eq!(translated.count(), expected, "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_sides_of_a_service_use_tls_of_their_own() {
-    all_of(Encapsulation::Auto).await;
+    all_of([Encapsulation::Auto; 2]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_sides_of_a_service_use_tls_in_legacy_framing() {
-    all_of(Encapsulation::Legacy).await;
+    all_of([Encapsulation::Legacy; 2]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_sides_of_a_service_use_tls_between_framings() {
+    all_of([Encapsulation::Legacy, Encapsulation::Lite]).await;
+    all_of([Encapsulation::Lite, Encapsulation::Legacy]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

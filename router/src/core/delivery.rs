@@ -468,6 +468,11 @@ impl Delivery {
         self.lock().source_settled
     }
 
+    /// True once the source has broken off.
+    pub fn is_aborted(&self) -> bool {
+        self.lock().end == End::Aborted
+    }
+
     /// True once all octets are in the queue or beyond it.
     pub fn is_complete(&self) -> bool {
         self.lock().end == End::Complete

@@ -19,7 +19,7 @@ use super::{
     framing::{Framing, ReverseOpener, StreamHead},
     pump::Pump,
     service_address,
-    socket::Socket,
+    socket::{Socket, set_options},
     tls::{ClientTls, TlsFailure},
 };
 use crate::{
@@ -293,7 +293,7 @@ async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
             Ok(ip) => TcpStream::connect(SocketAddr::new(ip, port)).await?,
             Err(_) => TcpStream::connect((host, port)).await?,
         };
-        socket.set_nodelay(true)?;
+        set_options(&socket);
         Ok(socket)
     };
     tokio::time::timeout(CONNECT_TIMEOUT, connecting)

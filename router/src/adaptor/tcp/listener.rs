@@ -29,7 +29,7 @@ use super::{
     opening::{Answer, Opening},
     pump::Pump,
     service_address,
-    socket::Socket as FlowSocket,
+    socket::{Socket as FlowSocket, set_options},
     targets::{Target, Targets},
     tls::ServerTls,
 };
@@ -210,7 +210,7 @@ impl TcpListener {
         let Some(worker) = shared.workers.get(index) else {
             return;
         };
-        let _ = socket.set_nodelay(true);
+        set_options(&socket);
         let (listener, shared) = (self.clone(), shared.clone());
         let tracker = shared.tasks.clone();
         if crate::worker::current() == Some(index) {

@@ -394,9 +394,6 @@ impl Pump {
             inbound.delivery.report_received(section_number, offset);
         }
         if inbound.queue.is_empty() && inbound.end != End::Open && inbound.drained() {
-            if inbound.end == End::Aborted {
-                return Err(Failure::Far);
-            }
             if flushed.is_pending() {
                 return Ok(moved);
             }
@@ -425,7 +422,12 @@ impl Inbound {
     /// Moves octets from the delivery to the write queue, reading the head first.
     fn take(&mut self, expected: Framing) -> Result<bool, Failure> {
         if self.queued >= WRITE_AHEAD {
-            return Ok(false);
+            // A socket that takes nothing must not keep this flow alive.
+            return if self.delivery.is_aborted() {
+                Err(Failure::Far)
+            } else {
+                Ok(false)
+            };
         }
         let Self {
             delivery,
@@ -468,6 +470,9 @@ impl Inbound {
             }
             Ok(())
         })?;
+        if *end == End::Aborted {
+            return Err(Failure::Far);
+        }
         if let Some(activity) = activity
             && *queued > queued_before
         {

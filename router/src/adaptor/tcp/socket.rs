@@ -21,6 +21,16 @@ use tokio::{
 
 use crate::net::tls::Stream;
 
+/// Octets that the system takes from a flow before they can be sent; without a limit it takes megabytes, and a reader
+/// that is slow looks like one that is stuck for as long as these last.
+const UNSENT: u32 = 256 * 1024;
+
+/// Sets the options that sockets of flows have. Where one is not known, the flow works without it.
+pub(super) fn set_options(tcp: &TcpStream) {
+    let _ = tcp.set_nodelay(true);
+    let _ = SockRef::from(tcp).set_tcp_notsent_lowat(UNSENT);
+}
+
 /// A connected socket.
 #[derive(Debug)]
 pub(super) enum Socket {

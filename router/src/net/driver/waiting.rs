@@ -51,7 +51,7 @@ const PERIOD: Duration = Duration::from_millis(250);
 const STUCK: Duration = Duration::from_secs(10);
 /// Nothing is read for so long before messages that move a little are broken off.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Octets taken within about two seconds; below it, a message hardly moves.
+/// Octets taken within about four seconds; below it, a message hardly moves.
 const CRAWL: u64 = 8 * 1024;
 
 /// Octets that wait somewhere else than in a delivery, counted until this is dropped.
@@ -124,7 +124,7 @@ impl Progress {
     fn note(&mut self, backlog: Backlog, now: Instant) {
         let step = backlog.taken.wrapping_sub(self.taken);
         self.taken = backlog.taken;
-        self.pace = self.pace - self.pace.div_ceil(8) + step;
+        self.pace = self.pace - self.pace.div_ceil(16) + step;
         if step > 0 || backlog.waiting == 0 {
             self.moved = now;
         }
