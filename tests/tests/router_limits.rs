@@ -285,3 +285,65 @@ async fn beginnings_of_messages_count_among_what_waits() {
     let memory = router.resident_memory();
     assert!(memory < 600_000_000, "{memory}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_is_slow_gets_the_newest_of_what_nobody_waits_for() {
+    /// What waits for a client: as many messages as a link has credit.
+    const KEPT: usize = 250;
+    const SENT: usize = 400;
+    let mut config = mesh::interior("r0");
+    let (edges, port) = listener("edges", Role::Edge);
+    let (http, metrics) = listener("http", Role::Normal);
+    config.put_listener(edges);
+    config.put_listener(Listener { http: true, ..http });
+    let router = TestRouter::start(config).await;
+    let mut reader = Peer::named(port, "reader").await;
+    let source = Source {
+        address: Some("news".to_owned()),
+        ..Source::default()
+    };
+    let link = reader.receive_from(source).await.unwrap();
+    router
+        .until("the consumer is known", "router.address", |found| {
+            found
+                .iter()
+                .any(|row| rows::text(row, "name").ends_with("news"))
+        })
+        .await;
+    let mut sender = Peer::named(port, "sender").await;
+    let producer = sender.produce().await;
+    let news: Vec<Bytes> = (0..SENT).map(|len| message("news", 0, len)).collect();
+    for (number, message) in news.iter().enumerate() {
+        while sender.engine().credit(producer) == 0 {
+            sender.event().await;
+        }
+        let delivery = sender
+            .engine()
+            .start_delivery(producer, &number.to_be_bytes(), true)
+            .unwrap();
+        sender.send(delivery, message.clone(), true).await;
+    }
+    eventually("the oldest are dropped", async || {
+        let dropped = "qdr_dropped_presettled_deliveries_total";
+        match e2e::http::metric(metrics, dropped).await {
+            150 => Ok(()),
+            other => Err(other.to_string()),
+        }
+    })
+    .await;
+    reader.engine().grant(link, 1000);
+    let mut received = Vec::new();
+    while received.len() < KEPT {
+        if let Event::Transfer { payload, more, .. } = reader.event().await {
+            assert!(!more);
+            received.push(payload.len());
+        }
+    }
+    assert!(
+        received.windows(2).all(|pair| pair[0] < pair[1]),
+        "the newest, in order: {received:?}"
+    );
+    let grown = received[KEPT - 1] - received[0];
+    let expected = news[SENT - 1].len() - news[SENT - KEPT].len();
+    assert_eq!(grown, expected, "{received:?}");
+}

@@ -9,7 +9,7 @@ use std::{
 use amqp::message::Message;
 use bytes::{Bytes, BytesMut};
 use model::router_config::{Encapsulation, MultiAddressStrategy, RouterConfig};
-use tracing::{debug, info};
+use tracing::info;
 
 use super::{
     Control,
@@ -18,6 +18,7 @@ use super::{
 use crate::{
     adaptor::tcp::{TcpConnector, TcpListener},
     core::{
+        Offence,
         access::{self, Access},
         annotations::Annotations,
         delivery::Delivery,
@@ -83,7 +84,10 @@ impl Control {
         let request = match Message::decode(request) {
             Ok(request) => request,
             Err(error) => {
-                debug!(target: "router::agent", %error, "malformed management request ignored");
+                let what = format!("malformed management request ignored: {error}");
+                let host = &peer.facts.host;
+                self.shared
+                    .offended(Offence::Protocol, host, "management request", &what);
                 return;
             }
         };

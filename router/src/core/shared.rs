@@ -688,6 +688,43 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_full_queue_loses_what_is_repeated_and_nothing_else() {
+        let space = AddressSpace {
+            id: "r".to_owned(),
+            edge: false,
+        };
+        let shared = Shared::new(space, Vec::new());
+        let connection = ConnectionId(1);
+        for _ in 0..=CONTROL_INBOX {
+            shared.tell(ControlMessage::Routing {
+                connection,
+                message: Bytes::new(),
+            });
+        }
+        shared.tell(ControlMessage::ConnectionDown(connection));
+        let queued = shared.control.close();
+        assert_eq!(queued.len(), CONTROL_INBOX + 1);
+        assert!(matches!(
+            queued.back(),
+            Some(ControlMessage::ConnectionDown(_))
+        ));
+    }
+
+    #[test]
+    fn large_messages_weigh_more() {
+        let connection = ConnectionId(1);
+        assert_eq!(ControlMessage::ConnectionDown(connection).weight(), 1);
+        for (octets, weight) in [(0, 1), (4095, 1), (4096, 2), (16 << 20, 4097)] {
+            let message = ControlMessage::Routing {
+                connection,
+                message: Bytes::from(vec![0; octets]),
+            };
+            assert_eq!(message.weight(), weight, "{octets}");
+            assert_eq!(message.connection(), Some(connection));
+        }
+    }
+
+    #[test]
     fn releases_of_c_routers_are_numbers() {
         for (version, release) in [
             (Some("2.4.3"), Some((2, 4))),
