@@ -8,14 +8,17 @@ use std::{
 };
 
 use e2e::{
-    Plan, SOON, TestRouter, did_not_run,
+    Backend, Plan, SOON, TestRouter, did_not_run,
     mesh::{Mesh, listener},
-    tcp::{tcp_connector, tcp_listener},
+    tcp::{connect, tcp_connector, tcp_listener},
     within,
 };
 use model::router_config::Role;
 use serde_json::Value;
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    process::Command,
+};
 
 /// Releases whose tools are used.
 const RELEASES: [&str; 3] = ["24", "27", "35"];
@@ -176,6 +179,127 @@ async fn they_ask_and_change_this_router() {
         let gone = tools.manage(&[&["read"][..], &one].concat()).await;
         let gone = gone.unwrap_err();
         assert!(gone.contains("No entity with name"), "{release}: {gone}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_they_ask_is_answered() {
+    let (_mesh, port) = network().await;
+    for tools in Tools::find(port) {
+        let release = tools.release;
+        let tables: [&[&str]; 14] = [
+            &["-c", "-v"],
+            &["-a", "-v"],
+            &["-n", "-v"],
+            &["-l", "-v"],
+            &["-e"],
+            &["-m", "-v"],
+            &["-p"],
+            &["-c", "--all-routers"],
+            &["--autolinks"],
+            &["--vhosts"],
+            &["--vhostgroups"],
+            &["--vhoststats"],
+            &["--log", "--limit", "5"],
+            &["--all-entities"],
+        ];
+        for options in tables {
+            let output = tools.run("skstat", options).await;
+            assert!(output.status.success(), "{release} {options:?}: {output:?}");
+        }
+        let held = tools.stat("-m").await;
+        assert!(held.contains("Memory Summary"), "{release}: {held}");
+        let addresses = tools.stat("-a").await;
+        for (class, address) in [
+            ("local", "qdhello"),
+            ("mobile", "$management"),
+            ("router", "r1"),
+        ] {
+            assert!(has(&addresses, class, &[address]), "{release}: {addresses}");
+        }
+        let operations: [&[&str]; 12] = [
+            &["get-types"],
+            &["get-attributes", "--type", "connection"],
+            &["get-operations", "--type", "log"],
+            &["get-annotations"],
+            &["get-mgmt-nodes"],
+            &["get-schema"],
+            &["get-json-schema"],
+            &["get-log"],
+            &["query"],
+            &["query", "--type", "entity"],
+            &["query", "--type", "allocator"],
+            &["read", "--type", "listener", "--name", "clients"],
+        ];
+        for arguments in operations {
+            let answer = tools.run("skmanage", arguments).await;
+            assert!(
+                answer.status.success(),
+                "{release} {arguments:?}: {answer:?}"
+            );
+        }
+        for (arguments, complaint) in [
+            (&["query", "--type", "nosuch"][..], "BadRequest"),
+            (
+                &["read", "--type", "listener", "--name", "nosuch"],
+                "NotFound",
+            ),
+            (
+                &["delete", "--type", "log", "--identity", "log/DEFAULT"],
+                "NotImplemented",
+            ),
+        ] {
+            let refusal = tools.manage(arguments).await.unwrap_err();
+            assert!(
+                refusal.contains(complaint),
+                "{release} {arguments:?}: {refusal}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn they_end_flows() {
+    let backend = Backend::new().echo();
+    let mut plan = Plan::routers(1);
+    let (clients, port) = listener("clients", Role::Normal);
+    plan.configs[0].put_listener(clients);
+    let (entry, entry_port) = tcp_listener("in", "shop:80");
+    plan.configs[0].put_tcp_listener(entry);
+    plan.configs[0].put_tcp_connector(tcp_connector("out", "shop:80", backend.port));
+    let mesh = plan.start().await;
+    until_known(&mesh.routers[0]).await;
+    for tools in Tools::find(port) {
+        let release = tools.release;
+        let mut client = connect(entry_port).await;
+        client.write_all(b"x").await.unwrap();
+        let mut octets = [0; 1];
+        client.read_exact(&mut octets).await.unwrap();
+        let links = tools.stat("-l").await;
+        let ends = |line: &&str| line.contains("shop:80");
+        assert_eq!(links.lines().filter(ends).count(), 2, "{release}: {links}");
+        let open = tools
+            .manage(&["query", "--type", "connection"])
+            .await
+            .unwrap();
+        let host = client.local_addr().unwrap().to_string();
+        let mine = open
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|row| row["host"] == host);
+        let identity = mine.unwrap()["identity"].as_str().unwrap().to_owned();
+        let delete = ["update", "--type", "connection", "--identity", &identity];
+        let answer = tools
+            .manage(&[&delete[..], &["adminStatus=deleted"]].concat())
+            .await
+            .unwrap();
+        assert_eq!(answer["operStatus"], "closing", "{release}");
+        let end = within("the flow ends", SOON, client.read(&mut octets)).await;
+        assert!(matches!(end, Err(_) | Ok(0)), "{release}: {end:?}");
+        mesh.routers[0]
+            .until("no flow is left", "tcpConnection", <[_]>::is_empty)
+            .await;
     }
 }
 
