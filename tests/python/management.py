@@ -286,6 +286,17 @@ def stranger(url):
     connection.close()
 
 
+def profile(url, name, attribute, number):
+    """A number of a TLS profile changes, at whatever router."""
+    client = Client(url)
+    properties = {"operation": "UPDATE", "type": "io.skupper.router.sslProfile", "name": name}
+    reply_to = client.replies.link.remote_source.address
+    client.requests.send(Message(reply_to=reply_to, properties=properties, body={attribute: int(number)}), timeout=LIMIT)
+    # C routers give no correlation id back unless it is a text.
+    answer = client.replies.receive(timeout=LIMIT)
+    assert answer.properties["statusCode"] == 200, answer
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1]](*sys.argv[2:])
     print(f"{sys.argv[1]}: as it should be")

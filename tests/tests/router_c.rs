@@ -2,10 +2,13 @@
 //! environment names (`SKROUTERD_24`, `SKROUTERD_27`, `SKROUTERD_35`) and says so when they are not there.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use e2e::{
-    Backend, Family, Pattern, Plan, Relay, SOON, TestRouter, eventually,
+    Backend, Family, Pattern, Plan, Relay, SOON, TestRouter, environment, eventually,
     mesh::{PROFILE, connector, interior, listener},
     rows,
     tcp::{
@@ -17,6 +20,7 @@ use model::router_config::{Role, RouterConfig};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    process::Command,
 };
 
 const ADDRESS: &str = "service:80";
@@ -483,4 +487,72 @@ async fn two_routers_of_one_id_at_a_c_router_are_both_told() {
         one.until_nodes(&["hub"]).await;
         hub.until_nodes(&["twin"]).await;
     }
+}
+
+/// A router of 3.5 that dials makes its connections anew when its certificates get a new number, beside the old ones,
+/// and closes these later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_certificates_of_3_5_interrupt_nothing() {
+    let family = Family::V35;
+    let Some(python) = environment::python().filter(|_| family.available()) else {
+        return;
+    };
+    let mut plan = Plan::routers(2).secured().chain();
+    let far = &mut plan.configs[0];
+    far.ssl_profiles.get_mut(PROFILE).unwrap().ordinal = Some(1);
+    far.router.data_connection_count = Some(2);
+    let echo = Backend::new().echo();
+    far.put_tcp_connector(tcp_connector("service-out", ADDRESS, echo.port));
+    let (tcp, port) = tcp_listener("service-in", ADDRESS);
+    plan.configs[1].put_tcp_listener(tcp);
+    let mesh = plan.start_as(&[Some(family), None]).await;
+    let [far, near] = &mesh.routers[..] else {
+        panic!("two routers were started")
+    };
+    let management = far
+        .config
+        .listeners
+        .values()
+        .find(|l| l.role == Role::Normal);
+    let management = format!("amqp://127.0.0.1:{}", management.unwrap().port);
+    let number = async |attribute: &str, number: &str| {
+        let mut command = Command::new(&python);
+        command
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("python/management.py"))
+            .args(["profile", &management, PROFILE, attribute, number]);
+        let output = within("a number is changed", SOON, command.output()).await;
+        let output = output.unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    let until_numbers = async |wanted: &[i64]| {
+        let told = |found: &[_]| {
+            let of_group = |row: &&_| rows::text(row, "role").starts_with("inter-router");
+            let group = found.iter().filter(of_group);
+            let mut numbers: Vec<_> = group.map(|row| rows::number(row, "groupOrdinal")).collect();
+            numbers.sort_unstable();
+            numbers == wanted
+        };
+        near.until(&format!("groups {wanted:?}"), "connection", told)
+            .await;
+    };
+    works(port).await;
+    until_numbers(&[1, 1, 1]).await;
+    let mut open = connect(port).await;
+    let mut echoed = async || {
+        open.write_all(b"x").await.unwrap();
+        within("an echo", SOON, open.read_u8()).await
+    };
+    assert_eq!(echoed().await.unwrap(), b'x');
+
+    number("ordinal", "2").await;
+    until_numbers(&[1, 1, 1, 2, 2, 2]).await;
+    for _ in 0..10 {
+        works(port).await;
+        assert_eq!(echoed().await.unwrap(), b'x', "on an old connection");
+    }
+    number("oldestValidOrdinal", "2").await;
+    until_numbers(&[2, 2, 2]).await;
+    works(port).await;
+    let log = near.log();
+    assert!(!log.contains("neighbour lost"), "{log}");
 }
