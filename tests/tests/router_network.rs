@@ -131,6 +131,15 @@ async fn a_ring_of_four_goes_the_other_way_round_when_a_router_is_killed_and_hea
     }
     until_path(&mesh.routers[0], "r2", 2, "r3").await;
     works(port).await;
+    eventually("the instance, a second, is another one", async || {
+        let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+        if since.as_secs() > before as u64 {
+            Ok(())
+        } else {
+            Err(format!("{before}"))
+        }
+    })
+    .await;
     mesh.routers[1].restart().await;
     mesh.converged().await;
     eventually("the restarted router has a new instance", async || {

@@ -100,6 +100,10 @@ impl Routing {
         if hello.seen.contains(&self.config.id) {
             let new = self.confirm_neighbour(link, header, hello, now);
             self.compare(link, header, hello.digest, new, now);
+            // Of a router that has told nothing yet others know by its neighbours; it tells of all its links at once.
+            if self.own.seq > 0 {
+                self.tell_early(now);
+            }
         }
         if new {
             self.send_hello_on(link);

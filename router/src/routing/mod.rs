@@ -17,8 +17,8 @@
 //! ([`agreement`]), and advertisements only show that a router is alive. Where there are C routers it does as they do in
 //! addition.
 //!
-//! Own links that come and go take effect on own routes at once. So does the first news of others between two ticks, and
-//! the loss of a link is told at once; everything else is collected until the next tick.
+//! Own links that come and go take effect on own routes at once, and are told at once. So do the first news of others
+//! between two ticks; everything else is collected until the next tick.
 
 mod agreement;
 mod annotations;
@@ -66,6 +66,8 @@ const FLOOD_MEMORY: Duration = Duration::from_secs(2);
 /// ones it is the first only, because paths take long to compute.
 const EAGER: u32 = 32;
 const FEW_ROUTERS: usize = 100;
+/// Changes of own links between two ticks that are told at once.
+const EARLY: u32 = 4;
 
 /// The state of one router in the routing protocol.
 ///
@@ -122,8 +124,8 @@ pub struct Routing {
     eager: u32,
     /// New paths may lead to routers that have to be asked.
     requests_due: bool,
-    /// A loss was told at once since the last tick.
-    told_early: bool,
+    /// Changes of own links that may still be told at once until the next tick.
+    early: u32,
     /// See [`Self::digest`]; `None`: to be computed.
     digest: Option<u32>,
 }
@@ -165,7 +167,7 @@ impl Routing {
             refused: 0,
             eager: 0,
             requests_due: false,
-            told_early: false,
+            early: EARLY,
             digest: None,
             config,
         }
@@ -253,10 +255,11 @@ impl Routing {
         self.tell_early(now);
     }
 
-    /// Tells of a lost link before the next tick.
+    /// Tells of a link that was lost or came up before the next tick: own messages go other ways from now on, and
+    /// routers on these ways pass on only what they expect there.
     fn tell_early(&mut self, now: Instant) {
-        if self.own_changed && !self.told_early {
-            self.told_early = true;
+        if self.own_changed && self.early > 0 {
+            self.early -= 1;
             if self.maintain(now) {
                 self.tell_link_state(now);
             }
@@ -290,7 +293,7 @@ impl Routing {
         self.now = now;
         self.floods
             .retain(|_, (_, at)| now.saturating_duration_since(*at) < FLOOD_MEMORY);
-        self.told_early = false;
+        self.early = EARLY;
         self.eager = if self.nodes.len() < FEW_ROUTERS {
             EAGER
         } else {

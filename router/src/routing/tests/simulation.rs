@@ -67,6 +67,33 @@ fn a_cut_link_is_routed_around_and_comes_back() {
 }
 
 #[test]
+fn a_multicast_finds_everyone_as_soon_as_a_link_that_goes_or_comes_has_been_told() {
+    for seed in 0..24 {
+        let mut network = Network::ring(seed, 4);
+        for number in 0..4 {
+            network.announce(number, "Mmc");
+        }
+        network.run_until(seconds(10), Network::agrees);
+        // At any time between two ticks.
+        network.run(Duration::from_millis(5003 + 41 * seed));
+        let wire = seed as usize % 4;
+        let all = [0, 1, 2, 3];
+        network.cut(wire);
+        // Two hops, two milliseconds each.
+        network.run(Duration::from_millis(5));
+        assert_multicast(&network, "Mmc", &all);
+        network.run(Duration::from_millis(70 * seed));
+        network.raise(wire);
+        // Each end says HELLO, and once more when it has heard one.
+        network.run(Duration::from_millis(10));
+        for _ in 0..30 {
+            assert_multicast(&network, "Mmc", &all);
+            network.run(Duration::from_millis(50));
+        }
+    }
+}
+
+#[test]
 fn a_link_that_is_silently_dead_is_noticed_by_hello() {
     let mut network = Network::ring(5, 5);
     network.run_until(seconds(10), Network::agrees);
