@@ -34,6 +34,11 @@ use crate::interrupt::Interrupts;
 use crate::session::Session;
 use crate::ui::Ui;
 
+/// The C library's gives back only what is free at the end of its heap: what was needed once would stay for good.
+/// Its options are in `.cargo/config.toml`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     keep_own_permissions();
     let (words, foreign) = words();
