@@ -36,6 +36,7 @@ use crate::ui::Ui;
 
 /// The C library's gives back only what is free at the end of its heap: what was needed once would stay for good.
 /// Its options are in `.cargo/config.toml`.
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -2,8 +2,8 @@
 # What the suite needs from the machine: Debian packages, Rust, pinned cargo tools.
 # Sourced by tests/run.sh; wants $out.
 
-# To build and to report. libc6-dev brings libc.a: the binary is linked statically; make builds the allocator.
-readonly build_packages=(ca-certificates gcc jq libc6-dev make)
+# To build and to report. libc6-dev brings libc.a: the binary is linked statically.
+readonly build_packages=(ca-certificates gcc jq libc6-dev)
 
 # For e2e: engines and what they need rootless, an independent AMQP client, load tools.
 readonly engine_packages=(
