@@ -46,7 +46,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     #[cold]
     pub(super) fn hold(&mut self, key: DeliveryKey, session: SessionId) {
         let session = (self.role() != ConnectionRole::Normal).then_some(session);
-        let at = self.held.iter().position(|held| held.key == key);
+        // The key may be another message's by now, of another session, whose frames are not released yet.
+        let at = self
+            .held
+            .iter()
+            .position(|held| held.key == key && held.session == session);
         let held = match at {
             Some(at) => &mut self.held[at],
             None => {
