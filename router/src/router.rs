@@ -20,10 +20,7 @@ use tracing::{info, warn};
 use crate::{
     config::{self, Applied, Live, LoadError, watch::ConfigWatch},
     control::{Adaptors, Control},
-    core::{
-        address::AddressSpace,
-        shared::{ControlMessage, Shared},
-    },
+    core::{address::AddressSpace, control_message::ControlMessage, shared::Shared},
     health::Health,
     logging,
     management::Change,

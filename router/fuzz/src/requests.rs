@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 use amqp::message::{Body, Message, Properties};
 use amqp::{BytesMut, Symbol, Value};
 use model::router_config::{Entity, EntityKey, RouterConfig};
-use router::core::{access::Access, shared::ConnectorState};
+use router::core::{access::Access, control_message::ConnectorState};
 use router::management::{
     Action, AddressRow, AllocatorRow, Change, ChangeError, ConnectionRow, Handled, LinkRow,
     ListenerAddressRow, LogCounts, LogLine, NodeRow, PolicyCounts, RouterRow, Rows, Source,

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use crate::{
     adaptor::tcp::{TcpConnector, TcpListener},
     control::Adaptors,
-    core::shared::{ControlMessage, Shared},
+    core::{control_message::ControlMessage, shared::Shared},
     net::{
         connector::Connector,
         http::{self, HttpOptions, HttpState, HttpTls},

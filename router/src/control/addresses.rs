@@ -21,8 +21,9 @@ use crate::{
     adaptor::tcp::TcpConnector,
     core::{
         annotations::Annotations,
+        connection::{ConnectionHandle, ConnectionId, ConnectionRole},
+        connection_message::{Command, Via},
         delivery::Delivery,
-        shared::{Command, ConnectionHandle, ConnectionId, ConnectionRole, Via},
         table::{Address, AddressCounts, Consumer, ConsumerTarget, Table},
     },
     routing::{RemoteAddress, RouteView, Treatment},

@@ -12,7 +12,7 @@ use std::{
 use super::Control;
 use crate::{
     core::{
-        shared::{ConnectionHandle, ConnectionId, ConnectionRole},
+        connection::{ConnectionHandle, ConnectionId, ConnectionRole},
         table::Neighbour,
     },
     routing::ControlLink,
@@ -165,7 +165,7 @@ impl Control {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::shared::tests::peer;
+    use crate::core::connection::tests::peer;
 
     fn handle(id: u64, role: ConnectionRole, group: &str, ordinal: u64) -> Arc<ConnectionHandle> {
         let mut handle = peer(None, false);

@@ -21,10 +21,12 @@ use crate::{
         Offence,
         access::{self, Access},
         annotations::Annotations,
+        connection::{ConnectionHandle, ConnectionId, ConnectionRole},
+        connection_message::Command,
+        control_message::ConnectorState,
         delivery::Delivery,
         forward::{self, Choice},
         requests::{ANSWERS, Request},
-        shared::{Command, ConnectionHandle, ConnectionId, ConnectionRole, ConnectorState},
     },
     management::{
         self, AddressRow, AllocatorRow, Changed, ConnectionRow, Handled, LinkRow,

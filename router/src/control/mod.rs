@@ -30,8 +30,11 @@ use self::{addresses::Entry, connections::Connections, in_process::InProcess, up
 use crate::{
     core::{
         configured::{ConfiguredAddresses, treatment_of},
+        connection::ConnectionId,
+        connection_message::{Command, Via},
+        control_message::{ConnectorState, ControlMessage},
         delivery::Delivery,
-        shared::{Command, ConnectionId, ConnectorState, ControlMessage, Shared, Via},
+        shared::Shared,
     },
     logging::Recent,
     management::Change,

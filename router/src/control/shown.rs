@@ -14,10 +14,11 @@ use amqp::Value;
 use crate::{
     adaptor::tcp::host_port,
     core::{
+        connection::{ConnectionHandle, ConnectionRole},
         flows::{Flow, FlowPeer, Progress},
         links::{LinkRecord, LinkType},
         local::LocalTarget,
-        shared::{ConnectionHandle, ConnectionRole, Shared},
+        shared::Shared,
         table::Address,
     },
     management::{AllocatorRow, ConnectionRow, LinkRow, TcpConnectionRow},

@@ -9,10 +9,7 @@ use amqp::engine::LinkId;
 use tracing::info;
 
 use super::Control;
-use crate::core::{
-    shared::{Command, ConnectionId},
-    table::ConsumerTarget,
-};
+use crate::core::{connection::ConnectionId, connection_message::Command, table::ConsumerTarget};
 
 /// Connections between edges and interiors.
 #[derive(Debug, Default)]

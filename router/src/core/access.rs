@@ -12,8 +12,9 @@
 use amqp::performative::{Condition, DeliveryState};
 
 use super::{
+    connection::{ConnectionHandle, ConnectionRole},
     offences::host,
-    shared::{ConnectionHandle, ConnectionRole, Shared},
+    shared::Shared,
 };
 
 /// Name of the management node.
@@ -113,7 +114,7 @@ mod tests {
             (InterRouter, false, false, "EXTERNAL", Read),
             (InterRouterData, true, true, "ANONYMOUS", Read),
         ] {
-            let mut connection = super::super::shared::tests::peer(Option::None, false);
+            let mut connection = super::super::connection::tests::peer(Option::None, false);
             connection.role = role;
             connection.outgoing = outgoing;
             connection.facts.on_this_host = on_this_host;

@@ -28,9 +28,8 @@ use amqp::{
 use bytes::Bytes;
 
 use super::{
-    annotations::Annotations,
+    annotations::Annotations, connection::ConnectionId, connection_message::ConnectionMessage,
     inbox::Inbox,
-    shared::{ConnectionId, ConnectionMessage},
 };
 use crate::adaptor::tcp::{Doubt, granted};
 

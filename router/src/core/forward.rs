@@ -15,10 +15,12 @@ use super::{
     access::{self, Access},
     address::AddressKey,
     annotations::Annotations,
+    connection::{ConnectionHandle, ConnectionId},
+    connection_message::Via,
     delivery::{Delivery, Outstanding},
     local::LocalTarget,
     requests::Request as ManagementRequest,
-    shared::{ConnectionHandle, ConnectionId, LINK_CAPACITY, Shared, Via},
+    shared::{LINK_CAPACITY, Shared},
     table::{Address, AddressCounts, Consumer, ConsumerTarget, Neighbour, Table},
 };
 use crate::{

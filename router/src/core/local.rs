@@ -11,7 +11,7 @@ use std::{
 use amqp::engine::LinkId;
 use rand::RngExt as _;
 
-use super::shared::ConnectionHandle;
+use super::connection::ConnectionHandle;
 use crate::adaptor::tcp::ReplySlot;
 
 const SHARDS: usize = 16;

@@ -15,11 +15,7 @@ use amqp::performative::{Condition, DeliveryState};
 use bytes::{Bytes, BytesMut};
 use tracing::warn;
 
-use super::{
-    access::Access,
-    delivery::Delivery,
-    shared::{ConnectionId, Shared},
-};
+use super::{access::Access, connection::ConnectionId, delivery::Delivery, shared::Shared};
 
 /// Requests of one connection that may wait.
 const WAITING: usize = 32;

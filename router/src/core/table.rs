@@ -12,7 +12,7 @@ use amqp::engine::LinkId;
 
 use super::{
     configured::ConfiguredAddresses,
-    shared::{ConnectionHandle, ConnectionId},
+    connection::{ConnectionHandle, ConnectionId},
 };
 use crate::{
     adaptor::tcp::TcpConnector,

@@ -30,7 +30,7 @@ pub use self::{
     },
 };
 
-use crate::core::shared::ConnectorState;
+use crate::core::control_message::ConnectorState;
 pub use crate::logging::{LogCounts, LogLine};
 
 /// Counters of the row of the policy.

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use model::router_config::{AddressMatch, EntityKey, EntityKind};
 
 use super::*;
-use crate::core::{access::Access, shared::ConnectorState};
+use crate::core::{access::Access, control_message::ConnectorState};
 
 /// Interior router `ra` with neighbour `rb` and some connections.
 pub(super) struct Router {

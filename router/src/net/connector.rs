@@ -27,12 +27,12 @@ use super::{
 use crate::{
     adaptor::tcp::is_of,
     core::{
+        connection::{ConnectionFacts, ConnectionRole},
+        connection_message::{Command, ConnectionMessage},
+        control_message::{ConnectorState, ControlMessage},
         inbox::Inbox,
         local::random_name,
-        shared::{
-            Command, ConnectionFacts, ConnectionMessage, ConnectionRole, ConnectorState,
-            ControlMessage, Shared,
-        },
+        shared::Shared,
     },
     worker::WorkerHandle,
 };

@@ -29,7 +29,10 @@ use super::{
 };
 use crate::{
     adaptor::tcp::bind,
-    core::shared::{ConnectionFacts, ConnectionId, ConnectionRole, Shared},
+    core::{
+        connection::{ConnectionFacts, ConnectionId, ConnectionRole},
+        shared::Shared,
+    },
 };
 
 /// What stands for the address of a peer on a Unix socket.

@@ -24,8 +24,8 @@ use std::{
 
 use super::Framing;
 use crate::core::{
+    connection::{ConnectionHandle, ConnectionRole},
     forward::{Destination, Sink},
-    shared::{ConnectionHandle, ConnectionRole},
     table::Table,
 };
 

@@ -8,10 +8,7 @@ use std::sync::{
 
 use model::router_config::{ListenerAddress, MultiAddressStrategy};
 
-use crate::core::{
-    shared::{ControlMessage, Shared},
-    table::Table,
-};
+use crate::core::{control_message::ControlMessage, shared::Shared, table::Table};
 
 /// One service address of a listener.
 #[derive(Debug)]

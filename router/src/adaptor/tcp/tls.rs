@@ -8,7 +8,7 @@ use tracing::{debug, warn};
 
 use super::socket::Socket;
 use crate::{
-    core::shared::Counters,
+    core::counters::Counters,
     net::{
         complaints::Complaints,
         handshakes::{Handshakes, Place, Unfinished},

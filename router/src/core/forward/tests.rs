@@ -14,9 +14,9 @@ use crate::{
     core::{
         address::AddressSpace,
         configured::ConfiguredAddresses,
+        connection::{ConnectionFacts, ConnectionRole},
         inbox::Inbox,
         links::Links,
-        shared::{ConnectionFacts, ConnectionRole},
     },
     routing::{Config, ControlLink, Output, RouteView, Routing},
 };

@@ -23,8 +23,9 @@ use crate::{
         access::{self, Access},
         address::{AddressKey, strip},
         annotations::{RESEND_RELEASED, STREAMING},
+        connection::ConnectionRole,
+        control_message::ControlMessage,
         local::{LocalTarget, random_name},
-        shared::{ConnectionRole, ControlMessage},
     },
     routing::Treatment,
 };

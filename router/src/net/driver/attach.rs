@@ -20,10 +20,8 @@ use super::{
     outgoing::{router_attach, sender_attach},
 };
 use crate::core::{
-    Offence,
-    annotations::Annotations,
+    Offence, annotations::Annotations, connection_message::Via, control_message::ControlMessage,
     delivery::Delivery,
-    shared::{ControlMessage, Via},
 };
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {

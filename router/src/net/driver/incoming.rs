@@ -32,9 +32,10 @@ use crate::{
         access::{self, Access},
         address::strip,
         annotations::{Annotations, RESEND_RELEASED, STREAMING},
+        connection::ConnectionRole,
+        control_message::ControlMessage,
         delivery::{Delivery, Wake},
         forward::{self, Choice, Request, Sink},
-        shared::{ConnectionRole, ControlMessage},
     },
 };
 

@@ -10,10 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::debug;
 
 use super::{Driver, describe, outgoing::Queue};
-use crate::core::{
-    links::LinkRecord,
-    shared::{ConnectionRole, ControlMessage},
-};
+use crate::core::{connection::ConnectionRole, control_message::ControlMessage, links::LinkRecord};
 
 /// Message priorities, hence data links per direction between two interiors.
 pub(super) const PRIORITIES: usize = 10;

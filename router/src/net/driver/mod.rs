@@ -53,12 +53,13 @@ pub use self::{
 };
 use crate::core::{
     Offence,
+    connection::{ConnectionHandle, ConnectionId, ConnectionRole},
+    connection_message::{CONNECTION_INBOX, Command, ConnectionMessage},
+    control_message::ControlMessage,
+    idle::IdleWatch,
     inbox::Inbox,
     links::Links,
-    shared::{
-        CONNECTION_INBOX, Command, ConnectionHandle, ConnectionId, ConnectionMessage,
-        ConnectionRole, ControlMessage, IdleWatch, Shared,
-    },
+    shared::Shared,
 };
 
 /// Octets that may wait for the socket before outgoing links are held back.

@@ -3,7 +3,7 @@
 use amqp::{Symbol, Value, performative::Open};
 use model::router_config::AmqpUrl;
 
-use crate::{core::shared::ConnectionRole, net::failover};
+use crate::{core::connection::ConnectionRole, net::failover};
 
 /// Largest frame accepted from any peer (`maxFrameSize` of C routers).
 pub const FRAME_SIZE: u32 = 16 * 1024;

@@ -6,7 +6,10 @@ use model::router_config::AmqpUrl;
 use tokio::sync::watch;
 
 use super::{Group, LocalOpen};
-use crate::core::shared::{ConnectionFacts, ConnectionId, ConnectionRole, Shared};
+use crate::core::{
+    connection::{ConnectionFacts, ConnectionId, ConnectionRole},
+    shared::Shared,
+};
 
 /// How a connection is to be driven.
 #[derive(Clone, Debug)]

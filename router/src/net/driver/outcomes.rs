@@ -18,9 +18,9 @@ use super::{
     waiting::Count,
 };
 use crate::core::{
+    connection::ConnectionRole,
     delivery::{Delivery, Wake},
     forward::{self, Choice, Request},
-    shared::ConnectionRole,
 };
 
 /// Octets of one message that are kept for another destination.

@@ -21,8 +21,9 @@ use super::{
 };
 use crate::core::{
     annotations::STREAMING,
+    connection::ConnectionRole,
+    connection_message::Via,
     delivery::{Delivery, End, Wake},
-    shared::{ConnectionRole, Via},
 };
 
 /// Octets one link may send before the next one has its turn.

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Driver, incoming::Incoming};
-use crate::core::{annotations::STREAMING, shared::ConnectionRole};
+use crate::core::{annotations::STREAMING, connection::ConnectionRole};
 
 /// Time for the outcome of a stream, or its next octets, before the first reminder.
 const FIRST: Duration = Duration::from_millis(100);

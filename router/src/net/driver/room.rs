@@ -11,8 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{Driver, TOLD_LIMIT};
 use crate::core::{
     annotations::{DISABLE_Q2, STREAMING},
+    connection::ConnectionRole,
     delivery::Delivery,
-    shared::ConnectionRole,
 };
 
 /// Octets of one message that may wait for its sink before its sender is slowed down.

@@ -32,8 +32,9 @@ use super::{
 use crate::{
     adaptor::tcp::{ReplySlot, framing::Framing},
     core::{
+        connection::{ConnectionFacts, ConnectionRole},
         local::LocalTarget,
-        shared::{ConnectionFacts, ConnectionRole, LINK_CAPACITY},
+        shared::LINK_CAPACITY,
     },
     routing::tests::network::{Random, random_edges},
 };

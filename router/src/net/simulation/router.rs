@@ -10,8 +10,11 @@ use std::{
 use crate::{
     core::{
         address::AddressSpace,
+        connection::{ConnectionHandle, ConnectionId},
+        connection_message::Via,
+        control_message::ControlMessage,
         delivery::Delivery,
-        shared::{ConnectionHandle, ConnectionId, ControlMessage, Shared, Via},
+        shared::Shared,
         table::{Neighbour, Table},
     },
     routing::{Config, ControlLink, Output, RouterId, Routing},

@@ -65,9 +65,10 @@ use super::{
 use crate::core::{
     address::AddressKey,
     annotations::{Annotations, DISABLE_Q2, STREAMING},
+    connection::ConnectionRole,
     delivery::{Delivery, End, Wake},
     forward::{Choice, Request, Sink, dispatch},
-    shared::{ConnectionRole, Shared},
+    shared::Shared,
     table::Table,
 };
 

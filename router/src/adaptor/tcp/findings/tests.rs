@@ -1,7 +1,8 @@
 use super::*;
 use crate::{
     core::{
-        shared::{ConnectionId, Via, tests::peer},
+        connection::{ConnectionId, tests::peer},
+        connection_message::Via,
         table::Neighbour,
     },
     routing::{RouteView, RouterId},
