@@ -1,7 +1,7 @@
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::{Header, Properties, next_section, section, write_data_header, write_section};
-use crate::codec::{DecodeError, write_map};
+use crate::codec::{DecodeError, wide, write_map, write_string};
 use crate::types::Value;
 
 /// A whole message.
@@ -97,6 +97,35 @@ impl Message {
         }
         self.body.encode(out);
         annotations(section::FOOTER, &self.footer, out);
+    }
+
+    /// Appends all sections up to the items of a long list, which then are to follow and end the message: its body is a
+    /// map with `entries` and, last, `key` with a list of `items` values that take `octets` octets. The message itself
+    /// has neither body nor footer.
+    pub fn encode_before_list(
+        &self,
+        entries: &[(Value, Value)],
+        key: &str,
+        items: usize,
+        octets: usize,
+        out: &mut BytesMut,
+    ) {
+        self.encode(out);
+        let mut front = BytesMut::new();
+        for (key, value) in entries {
+            key.encode(&mut front);
+            value.encode(&mut front);
+        }
+        write_string(key, &mut front);
+        // code and the fields for size and count
+        let list = 1 + 4 + 4 + octets;
+        out.put_slice(&[0x00, 0x53, 0x77, 0xd1]);
+        out.put_u32(wide(4 + front.len() + list));
+        out.put_u32(wide(2 * (entries.len() + 1)));
+        out.put_slice(&front);
+        out.put_u8(0xd0);
+        out.put_u32(wide(4 + octets));
+        out.put_u32(wide(items));
     }
 }
 

@@ -161,6 +161,14 @@ pub fn management(data: &[u8]) {
         match handle(&request, &router, access) {
             None => assert!(request.properties.reply_to.is_none()),
             Some(Handled::Answer(answer)) => check(&request, &answer),
+            Some(Handled::Query(mut query)) => {
+                while !query.turn(&router, 2, 1 << 20) {}
+                let answer = query.answer();
+                assert_eq!(Some(&answer.to), request.properties.reply_to.as_ref());
+                let octets = answer.message.concat().into();
+                let answer = Message::decode(&octets).expect("answers are messages");
+                check(&request, &answer);
+            }
             Some(Handled::Close { connection, answer }) => {
                 assert_eq!(access, Access::Full);
                 assert_eq!(connection, "1");
@@ -341,7 +349,7 @@ impl Source for Router {
         }
     }
 
-    fn connections(&self) -> Rows<'_, ConnectionRow> {
+    fn connections(&self) -> Rows<ConnectionRow> {
         let row = |number: u32, protocol: &str| ConnectionRow {
             identity: number.to_string(),
             protocol: protocol.to_owned(),
@@ -357,16 +365,16 @@ impl Source for Router {
         }]
     }
 
-    fn addresses(&self) -> Vec<AddressRow> {
-        vec![AddressRow::default(); 2]
+    fn addresses(&self) -> Rows<AddressRow> {
+        Box::new(vec![AddressRow::default(); 2].into_iter())
     }
 
-    fn tcp_listeners(&self) -> Vec<TcpListenerRow> {
+    fn tcp_listeners(&self) -> Rows<TcpListenerRow> {
         let rows = self.0.tcp_listeners.values().map(|entity| TcpListenerRow {
             name: entity.name.clone(),
             ..TcpListenerRow::default()
         });
-        rows.collect()
+        Box::new(rows.collect::<Vec<_>>().into_iter())
     }
 
     fn listener_addresses(&self) -> Vec<ListenerAddressRow> {
@@ -378,7 +386,7 @@ impl Source for Router {
         .collect()
     }
 
-    fn tcp_connectors(&self) -> Vec<TcpConnectorRow> {
+    fn tcp_connectors(&self) -> Rows<TcpConnectorRow> {
         let rows = self
             .0
             .tcp_connectors
@@ -387,7 +395,7 @@ impl Source for Router {
                 name: entity.name.clone(),
                 ..TcpConnectorRow::default()
             });
-        rows.collect()
+        Box::new(rows.collect::<Vec<_>>().into_iter())
     }
 
     fn allocations(&self) -> Vec<AllocatorRow> {
@@ -397,7 +405,7 @@ impl Source for Router {
         }]
     }
 
-    fn tcp_connections(&self) -> Rows<'_, TcpConnectionRow> {
+    fn tcp_connections(&self) -> Rows<TcpConnectionRow> {
         Box::new(std::iter::once(TcpConnectionRow {
             name: "127.0.0.1:30003@site".to_owned(),
             identity: "3".to_owned(),
@@ -407,7 +415,7 @@ impl Source for Router {
         }))
     }
 
-    fn links(&self) -> Rows<'_, LinkRow> {
+    fn links(&self) -> Rows<LinkRow> {
         Box::new(std::iter::once(LinkRow::default()))
     }
 

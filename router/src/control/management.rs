@@ -8,12 +8,12 @@ use std::{
 
 use amqp::message::Message;
 use bytes::{Bytes, BytesMut};
-use model::router_config::{Encapsulation, MultiAddressStrategy, RouterConfig};
+use model::router_config::RouterConfig;
 use tracing::info;
 
 use super::{
     Control,
-    shown::{self, Open, seconds},
+    shown::{self, Open, OpenLink, seconds},
 };
 use crate::{
     adaptor::tcp::{TcpConnector, TcpListener},
@@ -21,7 +21,7 @@ use crate::{
         Offence,
         access::{self, Access},
         annotations::Annotations,
-        connection::{ConnectionHandle, ConnectionId, ConnectionRole},
+        connection::{ConnectionHandle, ConnectionId},
         connection_message::Command,
         control_message::ConnectorState,
         delivery::Delivery,
@@ -29,15 +29,19 @@ use crate::{
         requests::{ANSWERS, Request},
     },
     management::{
-        self, AddressRow, AllocatorRow, Changed, ConnectionRow, Handled, LinkRow,
-        ListenerAddressRow, LogCounts, LogLine, NodeRow, PolicyCounts, RouterRow, Rows, Source,
-        TcpConnectionRow, TcpConnectorRow, TcpListenerRow,
+        self, AddressRow, AllocatorRow, Answer, Changed, ConnectionRow, Handled, LinkRow,
+        ListenerAddressRow, LogCounts, LogLine, NodeRow, PolicyCounts, Query, RouterRow, Rows,
+        Source, TcpConnectionRow, TcpConnectorRow, TcpListenerRow, rows_of,
     },
-    routing::Treatment,
 };
 
 /// A duplicate router id is reported for so long after it was last noticed.
 const DUPLICATE_SHOWN: Duration = Duration::from_secs(60);
+
+/// Rows of a table that are made before anything else is looked after.
+const ROWS: usize = 256;
+/// Octets of the rows of one answer.
+const LARGEST_ANSWER: usize = 128 << 20;
 
 /// The adaptors now configured, by name; kept up to date by whoever applies the configuration.
 #[derive(Clone, Debug, Default)]
@@ -78,11 +82,37 @@ impl Control {
             return;
         }
         self.in_process.asked(&self.shared.table.load().routes);
-        self.answer(&request.message(), request.access, peer);
-        request.accept();
+        match self.answer(&request.message(), request.access, peer) {
+            Some(query) => self.query = Some((*query, request)),
+            None => request.accept(),
+        }
     }
 
-    fn answer(&self, request: &Bytes, access: Access, peer: &ConnectionHandle) {
+    /// Makes some rows of the answer that is being made.
+    pub(super) fn go_on(&mut self) {
+        let Some((mut query, request)) = self.query.take() else {
+            return;
+        };
+        let Some(peer) = self.connections.get(request.connection) else {
+            // Nobody waits for it any more.
+            return;
+        };
+        if query.turn(self, ROWS, LARGEST_ANSWER) {
+            let Answer { to, message } = query.answer();
+            self.send(&to, message, Some(peer));
+            request.accept();
+        } else {
+            self.query = Some((query, request));
+        }
+    }
+
+    /// Answers a request, unless that takes several turns.
+    fn answer(
+        &self,
+        request: &Bytes,
+        access: Access,
+        peer: &ConnectionHandle,
+    ) -> Option<Box<Query>> {
         let request = match Message::decode(request) {
             Ok(request) => request,
             Err(error) => {
@@ -90,11 +120,12 @@ impl Control {
                 let host = &peer.facts.host;
                 self.shared
                     .offended(Offence::Protocol, host, "management request", &what);
-                return;
+                return None;
             }
         };
         match management::handle(&request, self, access) {
             None => {}
+            Some(Handled::Query(query)) => return Some(query),
             Some(Handled::Answer(answer)) => {
                 if access != Access::Full && status_of(&answer) == Some(403) {
                     let host = &peer.facts.host;
@@ -115,6 +146,7 @@ impl Control {
                 }
             }
         }
+        None
     }
 
     /// Ends a connection or a flow. Whoever is at the far end of a flow sees a reset: it must not look whole.
@@ -131,10 +163,10 @@ impl Control {
     }
 
     /// AMQP connections and flows by number.
-    fn open_connections(&self) -> Vec<(u64, Open<'_>)> {
-        let amqp = self.connections.iter();
+    fn open_connections(&self) -> Vec<(u64, Open)> {
+        let amqp = self.connections.iter().cloned();
         let flows = self.shared.flows.all().into_iter();
-        let mut all: Vec<(u64, Open<'_>)> = amqp
+        let mut all: Vec<(u64, Open)> = amqp
             .map(|connection| (connection.id.0, Open::Amqp(connection)))
             .chain(flows.map(|(id, flow)| (id, Open::Flow(flow))))
             .collect();
@@ -142,64 +174,37 @@ impl Control {
         all
     }
 
-    fn amqp_row(&self, connection: &ConnectionHandle, now: u32) -> ConnectionRow {
-        let facts = &connection.facts;
-        ConnectionRow {
-            identity: connection.id.0.to_string(),
-            host: facts.host.clone(),
-            role: connection.role.as_str().to_owned(),
-            protocol: "amqp".to_owned(),
-            dir: if connection.outgoing { "out" } else { "in" }.to_owned(),
-            container: connection.container.clone(),
-            sasl: (!facts.sasl.is_empty()).then(|| facts.sasl.clone()),
-            // As C routers: SASL was completed, whatever it proves.
-            is_authenticated: !facts.sasl.is_empty(),
-            user: facts.user.clone(),
-            is_encrypted: facts.tls.is_some(),
-            ssl_proto: facts.tls.as_ref().map(|(protocol, _)| protocol.clone()),
-            ssl_cipher: facts.tls.as_ref().map(|(_, cipher)| cipher.clone()),
-            properties: facts.properties.iter().cloned().collect(),
-            ssl: facts.tls.is_some(),
-            opened: true,
-            active: connection.role != ConnectionRole::Edge
-                || !self.shared.space.edge
-                || self.uplinks.active() == Some(connection.id),
-            admin_status: "enabled".to_owned(),
-            oper_status: "up".to_owned(),
-            uptime_seconds: facts.opened.map_or(0, seconds),
-            last_dlv_seconds: match connection.last_delivery.load(Ordering::Relaxed) {
-                0 => None,
-                at => Some(now.saturating_sub(at - 1)),
-            },
-            mesh_id: connection.mesh.load().as_deref().cloned(),
-            group_correlation_id: facts.group.clone(),
-            group_ordinal: facts.group_ordinal,
-            octets_in: connection.octets_in.load(Ordering::Relaxed),
-            octets_out: connection.octets_out.load(Ordering::Relaxed),
-            ..ConnectionRow::default()
-        }
-    }
-
     /// Answers a change that was made or refused.
     pub(super) fn changed(&self, changed: Changed) {
         self.reply(&changed.answer(self), None);
     }
 
-    /// Sends an answer; it counts among those of the connection that asked until it is read.
     fn reply(&self, reply: &Message, asker: Option<&ConnectionHandle>) {
-        let Some(address) = reply.properties.to.clone() else {
+        let Some(address) = &reply.properties.to else {
             return;
         };
         let mut octets = BytesMut::new();
         reply.encode(&mut octets);
+        self.send(address, [octets.freeze()], asker);
+    }
+
+    /// Sends an answer; it counts among those of the connection that asked until it is read.
+    fn send(
+        &self,
+        address: &str,
+        message: impl IntoIterator<Item = Bytes>,
+        asker: Option<&ConnectionHandle>,
+    ) {
         let mut delivery = Delivery::new(Annotations::default(), None, true, 4);
         if let Some(asker) = asker {
             delivery = delivery.counted_in(&asker.answers);
         }
-        delivery.push(octets.freeze());
+        for part in message {
+            delivery.push(part);
+        }
         delivery.finish(true);
         let routed = forward::Request {
-            address: &address,
+            address,
             annotations: &delivery.annotations,
             arrived_on: None,
             complete: true,
@@ -227,20 +232,6 @@ fn status_of(answer: &Message) -> Option<i64> {
 
 fn int(value: impl TryInto<i32>) -> i32 {
     value.try_into().unwrap_or(i32::MAX)
-}
-
-fn encapsulation(encapsulation: Encapsulation) -> String {
-    encapsulation.as_str().to_owned()
-}
-
-fn distribution(treatment: Treatment) -> &'static str {
-    match treatment {
-        Treatment::Flood => "flood",
-        Treatment::Multicast => "multicast",
-        Treatment::Closest => "closest",
-        Treatment::Balanced => "balanced",
-        Treatment::Unavailable => "unavailable",
-    }
 }
 
 /// Resident memory of this process in octets.
@@ -329,18 +320,19 @@ impl Source for Control {
         }
     }
 
-    fn connections(&self) -> Rows<'_, ConnectionRow> {
-        let now = self.shared.uptime();
+    fn connections(&self) -> Rows<ConnectionRow> {
+        let (now, edge) = (self.shared.uptime(), self.shared.space.edge);
+        let active = self.uplinks.active();
         let all = self.open_connections().into_iter();
-        Box::new(all.map(move |(id, open)| match open {
-            Open::Amqp(connection) => self.amqp_row(connection, now),
+        rows_of(all, move |(id, open)| match open {
+            Open::Amqp(connection) => shown::amqp_row(&connection, edge, active, now),
             Open::Flow(flow) => shown::flow_row(id, &flow),
-        }))
+        })
     }
 
-    fn tcp_connections(&self) -> Rows<'_, TcpConnectionRow> {
+    fn tcp_connections(&self) -> Rows<TcpConnectionRow> {
         let flows = self.shared.flows.all().into_iter();
-        Box::new(flows.map(|(id, flow)| shown::tcp_connection_row(id, &flow)))
+        rows_of(flows, |(id, flow)| shown::tcp_connection_row(id, &flow))
     }
 
     fn nodes(&self) -> Vec<NodeRow> {
@@ -378,41 +370,30 @@ impl Source for Control {
         std::iter::once(me).chain(others).collect()
     }
 
-    fn addresses(&self) -> Vec<AddressRow> {
+    fn addresses(&self) -> Rows<AddressRow> {
         let table = self.shared.table.load();
-        let mut keys: Vec<_> = table.addresses.values().collect();
-        keys.sort_by(|a, b| a.key.cmp(&b.key));
+        let mut known: Vec<_> = table
+            .addresses
+            .values()
+            .map(|address| {
+                let entry = self.addresses.get(&address.key);
+                let watched = entry.is_some_and(|entry| entry.watches > 0);
+                (address.clone(), watched)
+            })
+            .collect();
+        known.sort_unstable_by(|(a, _), (b, _)| a.key.cmp(&b.key));
         let own = self
             .in_process
             .rows(self.routing.is_some(), &table.routes)
             .into_iter();
-        let known = keys.into_iter().map(|address| {
-            let remote = table.routes.addresses.get(&address.key);
-            AddressRow {
-                key: address.key.to_string(),
-                distribution: distribution(address.treatment).to_owned(),
-                subscriber_count: u32::try_from(address.consumers.len()).unwrap_or(u32::MAX),
-                remote_count: remote.map_or(0, |remote| {
-                    u32::try_from(remote.routers.len()).unwrap_or(u32::MAX)
-                }),
-                remote_host_routers: remote
-                    .map(|remote| remote.routers.iter().map(ToString::to_string).collect())
-                    .unwrap_or_default(),
-                deliveries_ingress: address.counts.ingress.load(Ordering::Relaxed),
-                deliveries_egress: address.counts.egress.load(Ordering::Relaxed),
-                deliveries_transit: address.counts.transit.load(Ordering::Relaxed),
-                priority: self
-                    .configured
-                    .priority(address.key.get(1..).unwrap_or_default())
-                    .map_or(-1, i32::from),
-                watch: self
-                    .addresses
-                    .get(&address.key)
-                    .is_some_and(|entry| entry.watches > 0),
-                ..AddressRow::default()
-            }
-        });
-        own.chain(known).collect()
+        let own = own.map(shown::Known::Own);
+        let known = known
+            .into_iter()
+            .map(|(address, watched)| shown::Known::Mobile(address, watched));
+        let (routes, configured) = (table.routes.clone(), self.configured.clone());
+        rows_of(own.chain(known), move |known| {
+            known.row(&routes, &configured)
+        })
     }
 
     fn allocations(&self) -> Vec<AllocatorRow> {
@@ -423,48 +404,13 @@ impl Source for Control {
         shown::allocations(&self.shared, self.connections.iter().count(), links.sum())
     }
 
-    fn tcp_listeners(&self) -> Vec<TcpListenerRow> {
-        self.adaptors.with(|maps| {
-            maps.listeners
-                .values()
-                .map(|listener| {
-                    let counters = &listener.counters;
-                    let error = listener.error();
-                    let configured = self.config.tcp_listeners.get(&listener.name);
-                    TcpListenerRow {
-                        name: listener.name.clone(),
-                        address: configured
-                            .map(|entity| entity.address.clone())
-                            .filter(|address| !address.is_empty()),
-                        multi_address_strategy: configured
-                            .map_or(MultiAddressStrategy::None, |entity| entity.strategy)
-                            .to_string(),
-                        backlog: configured
-                            .and_then(|entity| entity.backlog)
-                            .and_then(|backlog| i32::try_from(backlog).ok())
-                            .unwrap_or(0),
-                        host: listener.host.clone(),
-                        port: listener.port.to_string(),
-                        site_id: listener.site_id.clone(),
-                        ssl_profile: configured.and_then(|entity| entity.ssl_profile.clone()),
-                        authenticate_peer: configured
-                            .is_some_and(|entity| entity.authenticate_peer),
-                        encapsulation: encapsulation(listener.encapsulation),
-                        bytes_in: counters.octets_in.load(Ordering::Relaxed),
-                        bytes_out: counters.octets_out.load(Ordering::Relaxed),
-                        connections_opened: counters.opened.load(Ordering::Relaxed),
-                        connections_closed: counters.closed.load(Ordering::Relaxed),
-                        oper_status: if listener.listening.load(Ordering::Relaxed) {
-                            "up"
-                        } else {
-                            "down"
-                        }
-                        .to_owned(),
-                        connection_msg: error,
-                        observer: "none".to_owned(),
-                    }
-                })
-                .collect()
+    fn tcp_listeners(&self) -> Rows<TcpListenerRow> {
+        let listeners: Vec<_> = self
+            .adaptors
+            .with(|maps| maps.listeners.values().cloned().collect());
+        let config = self.config.clone();
+        rows_of(listeners.into_iter(), move |listener| {
+            shown::listener_row(&listener, &config)
         })
     }
 
@@ -494,50 +440,28 @@ impl Source for Control {
             .collect()
     }
 
-    fn tcp_connectors(&self) -> Vec<TcpConnectorRow> {
-        self.adaptors.with(|maps| {
-            maps.connectors
-                .values()
-                .map(|connector| {
-                    let counters = &connector.counters;
-                    let configured = self.config.tcp_connectors.get(&connector.name);
-                    TcpConnectorRow {
-                        name: connector.name.clone(),
-                        address: configured.map_or_else(
-                            || connector.address.to_string(),
-                            |entity| entity.address.clone(),
-                        ),
-                        host: connector.host.clone(),
-                        port: connector.port.to_string(),
-                        site_id: configured.and_then(|entity| entity.site_id.clone()),
-                        ssl_profile: configured.and_then(|entity| entity.ssl_profile.clone()),
-                        verify_hostname: configured.is_none_or(|entity| entity.verify_hostname),
-                        encapsulation: encapsulation(connector.encapsulation),
-                        bytes_in: counters.octets_in.load(Ordering::Relaxed),
-                        bytes_out: counters.octets_out.load(Ordering::Relaxed),
-                        // C routers count their internal dispatcher.
-                        connections_opened: counters.opened.load(Ordering::Relaxed) + 1,
-                        connections_closed: counters.closed.load(Ordering::Relaxed),
-                        ..TcpConnectorRow::default()
-                    }
-                })
-                .collect()
+    fn tcp_connectors(&self) -> Rows<TcpConnectorRow> {
+        let connectors: Vec<_> = self
+            .adaptors
+            .with(|maps| maps.connectors.values().cloned().collect());
+        let config = self.config.clone();
+        rows_of(connectors.into_iter(), move |connector| {
+            shown::connector_row(&connector, &config)
         })
     }
 
-    fn links(&self) -> Rows<'_, LinkRow> {
+    fn links(&self) -> Rows<LinkRow> {
         let now = self.shared.uptime();
         let all = self.open_connections().into_iter();
-        Box::new(all.flat_map(move |(id, open)| match open {
-            Open::Amqp(connection) => {
-                let links = connection.links.all();
-                links
-                    .iter()
-                    .map(|link| shown::link_row(id, link, now))
-                    .collect()
-            }
-            Open::Flow(flow) => shown::flow_links(id, &flow),
-        }))
+        let links = all.flat_map(|(id, open)| {
+            let links = open.links().into_iter();
+            links.map(move |link| (id, link))
+        });
+        let links: Vec<_> = links.collect();
+        rows_of(links.into_iter(), move |(id, link)| match link {
+            OpenLink::Amqp(link) => shown::link_row(id, &link, now),
+            OpenLink::Flow(flow, way) => shown::flow_link(id, &flow, way),
+        })
     }
 
     fn policy(&self) -> PolicyCounts {
@@ -584,3 +508,6 @@ impl Source for Control {
         states
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,10 +34,11 @@ use crate::{
         connection_message::{Command, Via},
         control_message::{ConnectorState, ControlMessage},
         delivery::Delivery,
+        requests::Request,
         shared::Shared,
     },
     logging::Recent,
-    management::Change,
+    management::{Change, Query},
     net::complaints::Complaints,
     routing::{Config, ControlLink, LogEvent, Output, RouterId, Routing},
 };
@@ -72,6 +73,8 @@ pub struct Control {
     /// To whoever changes the configuration.
     changes: mpsc::Sender<Box<Change>>,
     log: Arc<Recent>,
+    /// The table that is being shown, and to whom.
+    query: Option<(Query, Request)>,
     /// Status and message of each connector.
     connector_states: BTreeMap<String, ConnectorState>,
     /// Connectors that have succeeded or failed at least once.
@@ -130,6 +133,7 @@ impl Control {
             adaptors,
             changes,
             log,
+            query: None,
             connector_states: BTreeMap::new(),
             in_process: InProcess::default(),
             tried: BTreeSet::new(),
@@ -178,8 +182,8 @@ impl Control {
                     }
                 }
                 () = shared.control.drain(&mut batch), if batch.is_empty() => {}
-                () = shared.requests.wait() => {}
-                () = std::future::ready(()), if !batch.is_empty() => {}
+                () = shared.requests.wait(), if self.query.is_none() => {}
+                () = std::future::ready(()), if !batch.is_empty() || self.query.is_some() => {}
             }
             let until = Instant::now() + SLICE;
             while let Some(message) = batch.pop_front() {
@@ -189,7 +193,9 @@ impl Control {
                 }
             }
             self.settle();
-            if let Some(request) = shared.requests.next() {
+            if self.query.is_some() {
+                self.go_on();
+            } else if let Some(request) = shared.requests.next() {
                 self.manage(request);
             }
             // Whoever keeps this task busy stops neither clocks nor what else runs beside it.

@@ -10,19 +10,24 @@ use std::{
 };
 
 use amqp::Value;
+use model::router_config::{MultiAddressStrategy, RouterConfig};
 
 use crate::{
-    adaptor::tcp::host_port,
+    adaptor::tcp::{TcpConnector, TcpListener, host_port},
     core::{
-        connection::{ConnectionHandle, ConnectionRole},
+        configured::ConfiguredAddresses,
+        connection::{ConnectionHandle, ConnectionId, ConnectionRole},
         flows::{Flow, FlowPeer, Progress},
         links::{LinkRecord, LinkType},
         local::LocalTarget,
         shared::Shared,
         table::Address,
     },
-    management::{AllocatorRow, ConnectionRow, LinkRow, TcpConnectionRow},
-    routing::Route,
+    management::{
+        AddressRow, AllocatorRow, ConnectionRow, LinkRow, TcpConnectionRow, TcpConnectorRow,
+        TcpListenerRow,
+    },
+    routing::{Route, RouteView, Treatment},
 };
 
 /// What C routers call the container at the end of a flow.
@@ -31,9 +36,81 @@ const ADAPTOR: &str = "TcpAdaptor";
 const FLOW_PRIORITY: u32 = 4;
 
 /// Something that is shown as a connection.
-pub(super) enum Open<'a> {
-    Amqp(&'a Arc<ConnectionHandle>),
+pub(super) enum Open {
+    Amqp(Arc<ConnectionHandle>),
     Flow(Arc<Flow>),
+}
+
+/// A link of something that is shown as a connection.
+pub(super) enum OpenLink {
+    Amqp(Arc<LinkRecord>),
+    /// The one into the network, or the one out of it.
+    Flow(Arc<Flow>, Way),
+}
+
+/// Which way messages of a link go.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Way {
+    In,
+    Out,
+}
+
+impl Open {
+    /// Its links, in order.
+    pub(super) fn links(self) -> Vec<OpenLink> {
+        match self {
+            Self::Amqp(connection) => {
+                let links = connection.links.all().into_iter();
+                links.map(OpenLink::Amqp).collect()
+            }
+            Self::Flow(flow) => vec![
+                OpenLink::Flow(flow.clone(), Way::In),
+                OpenLink::Flow(flow, Way::Out),
+            ],
+        }
+    }
+}
+
+/// An AMQP connection. `active` is the uplink in use on an edge router, which has no other active ones.
+pub(super) fn amqp_row(
+    connection: &ConnectionHandle,
+    edge: bool,
+    active: Option<ConnectionId>,
+    now: u32,
+) -> ConnectionRow {
+    let facts = &connection.facts;
+    ConnectionRow {
+        identity: connection.id.0.to_string(),
+        host: facts.host.clone(),
+        role: connection.role.as_str().to_owned(),
+        protocol: "amqp".to_owned(),
+        dir: if connection.outgoing { "out" } else { "in" }.to_owned(),
+        container: connection.container.clone(),
+        sasl: (!facts.sasl.is_empty()).then(|| facts.sasl.clone()),
+        // As C routers: SASL was completed, whatever it proves.
+        is_authenticated: !facts.sasl.is_empty(),
+        user: facts.user.clone(),
+        is_encrypted: facts.tls.is_some(),
+        ssl_proto: facts.tls.as_ref().map(|(protocol, _)| protocol.clone()),
+        ssl_cipher: facts.tls.as_ref().map(|(_, cipher)| cipher.clone()),
+        properties: facts.properties.iter().cloned().collect(),
+        ssl: facts.tls.is_some(),
+        opened: true,
+        active: connection.role != ConnectionRole::Edge || !edge || active == Some(connection.id),
+        admin_status: "enabled".to_owned(),
+        oper_status: "up".to_owned(),
+        uptime_seconds: facts.opened.map_or(0, seconds),
+        last_dlv_seconds: match connection.last_delivery.load(Ordering::Relaxed) {
+            0 => None,
+            at => Some(now.saturating_sub(at - 1)),
+        },
+        mesh_id: connection.mesh.load().as_deref().cloned(),
+        group_correlation_id: facts.group.clone(),
+        group_ordinal: facts.group_ordinal,
+        octets_in: connection.octets_in.load(Ordering::Relaxed),
+        octets_out: connection.octets_out.load(Ordering::Relaxed),
+        ..ConnectionRow::default()
+    }
 }
 
 /// A TCP flow as a connection. As in C routers, its stream is no delivery that is timed.
@@ -85,44 +162,153 @@ pub(super) fn tcp_connection_row(id: u64, flow: &Flow) -> TcpConnectionRow {
     }
 }
 
-/// The two links of a flow, into the network and out of it. Each carries one message, which is the stream of octets.
-/// As those of C routers, the link that leads to the reply address of another router names none.
-pub(super) fn flow_links(connection: u64, flow: &Flow) -> Vec<LinkRow> {
-    let (side, service_in) = match &flow.peer {
-        FlowPeer::Client(..) => ("ingress", true),
-        FlowPeer::Server(..) => ("egress", false),
+/// One of the two links of a flow. Each carries one message, which is the stream of octets. As those of C routers, the
+/// link that leads to the reply address of another router names none.
+pub(super) fn flow_link(connection: u64, flow: &Flow, way: Way) -> LinkRow {
+    let (side, service) = match &flow.peer {
+        FlowPeer::Client(..) => ("ingress", Way::In),
+        FlowPeer::Server(..) => ("egress", Way::Out),
     };
-    let service = format!("M{}", flow.address());
-    let row = |number: u64, dir: &str, serves: bool, begun: bool| LinkRow {
+    let (dir, number, begun, done) = match way {
+        Way::In => {
+            let sending = flow.did(Progress::Sending);
+            ("in", flow.links, sending, sending)
+        }
+        // a message counts as delivered when its end is
+        Way::Out => (
+            "out",
+            flow.links + 1,
+            flow.did(Progress::Receiving),
+            flow.did(Progress::Received),
+        ),
+    };
+    LinkRow {
         identity: number.to_string(),
         link_name: format!("tcp.{side}.{dir}"),
         link_type: LinkType::Endpoint.as_str().to_owned(),
         link_dir: dir.to_owned(),
-        owning_addr: serves.then(|| service.clone()),
+        owning_addr: (way == service).then(|| format!("M{}", flow.address())),
         capacity: 1,
         connection_id: connection.to_string(),
         admin_status: "enabled".to_owned(),
         oper_status: "up".to_owned(),
         priority: FLOW_PRIORITY,
         credit_available: u32::from(!begun),
+        delivery_count: done.into(),
+        unsettled_count: (way == Way::In && begun).into(),
+        undelivered_count: (begun && !done).into(),
         ..LinkRow::default()
-    };
-    let sending = flow.did(Progress::Sending);
-    let receiving = flow.did(Progress::Receiving);
-    let received = flow.did(Progress::Received);
-    vec![
-        LinkRow {
-            delivery_count: sending.into(),
-            unsettled_count: sending.into(),
-            ..row(flow.links, "in", service_in, sending)
-        },
-        // a message counts as delivered when its end is
-        LinkRow {
-            delivery_count: received.into(),
-            undelivered_count: (receiving && !received).into(),
-            ..row(flow.links + 1, "out", !service_in, receiving)
-        },
-    ]
+    }
+}
+
+/// Something that is shown as an address.
+pub(super) enum Known {
+    /// Served by the router itself.
+    Own(AddressRow),
+    /// Of the table; and whether a tcpListener watches it.
+    Mobile(Arc<Address>, bool),
+}
+
+impl Known {
+    /// As a row.
+    pub(super) fn row(self, routes: &RouteView, configured: &ConfiguredAddresses) -> AddressRow {
+        let (address, watch) = match self {
+            Self::Own(row) => return row,
+            Self::Mobile(address, watch) => (address, watch),
+        };
+        let remote = routes.addresses.get(&address.key);
+        AddressRow {
+            key: address.key.to_string(),
+            distribution: distribution(address.treatment).to_owned(),
+            subscriber_count: u32::try_from(address.consumers.len()).unwrap_or(u32::MAX),
+            remote_count: remote.map_or(0, |remote| {
+                u32::try_from(remote.routers.len()).unwrap_or(u32::MAX)
+            }),
+            remote_host_routers: remote
+                .map(|remote| remote.routers.iter().map(ToString::to_string).collect())
+                .unwrap_or_default(),
+            deliveries_ingress: address.counts.ingress.load(Ordering::Relaxed),
+            deliveries_egress: address.counts.egress.load(Ordering::Relaxed),
+            deliveries_transit: address.counts.transit.load(Ordering::Relaxed),
+            priority: configured
+                .priority(address.key.get(1..).unwrap_or_default())
+                .map_or(-1, i32::from),
+            watch,
+            ..AddressRow::default()
+        }
+    }
+}
+
+fn distribution(treatment: Treatment) -> &'static str {
+    match treatment {
+        Treatment::Flood => "flood",
+        Treatment::Multicast => "multicast",
+        Treatment::Closest => "closest",
+        Treatment::Balanced => "balanced",
+        Treatment::Unavailable => "unavailable",
+    }
+}
+
+/// A tcpListener, with its counters.
+pub(super) fn listener_row(listener: &TcpListener, config: &RouterConfig) -> TcpListenerRow {
+    let counters = &listener.counters;
+    let configured = config.tcp_listeners.get(&listener.name);
+    TcpListenerRow {
+        name: listener.name.clone(),
+        address: configured
+            .map(|entity| entity.address.clone())
+            .filter(|address| !address.is_empty()),
+        multi_address_strategy: configured
+            .map_or(MultiAddressStrategy::None, |entity| entity.strategy)
+            .to_string(),
+        backlog: configured
+            .and_then(|entity| entity.backlog)
+            .and_then(|backlog| i32::try_from(backlog).ok())
+            .unwrap_or(0),
+        host: listener.host.clone(),
+        port: listener.port.to_string(),
+        site_id: listener.site_id.clone(),
+        ssl_profile: configured.and_then(|entity| entity.ssl_profile.clone()),
+        authenticate_peer: configured.is_some_and(|entity| entity.authenticate_peer),
+        encapsulation: listener.encapsulation.as_str().to_owned(),
+        bytes_in: counters.octets_in.load(Ordering::Relaxed),
+        bytes_out: counters.octets_out.load(Ordering::Relaxed),
+        connections_opened: counters.opened.load(Ordering::Relaxed),
+        connections_closed: counters.closed.load(Ordering::Relaxed),
+        oper_status: if listener.listening.load(Ordering::Relaxed) {
+            "up"
+        } else {
+            "down"
+        }
+        .to_owned(),
+        connection_msg: listener.error(),
+        observer: "none".to_owned(),
+    }
+}
+
+/// A tcpConnector, with its counters.
+pub(super) fn connector_row(connector: &TcpConnector, config: &RouterConfig) -> TcpConnectorRow {
+    let counters = &connector.counters;
+    let configured = config.tcp_connectors.get(&connector.name);
+    TcpConnectorRow {
+        name: connector.name.clone(),
+        address: configured.map_or_else(
+            || connector.address.to_string(),
+            |entity| entity.address.clone(),
+        ),
+        host: connector.host.clone(),
+        port: connector.port.to_string(),
+        site_id: configured.and_then(|entity| entity.site_id.clone()),
+        ssl_profile: configured.and_then(|entity| entity.ssl_profile.clone()),
+        verify_hostname: configured.is_none_or(|entity| entity.verify_hostname),
+        encapsulation: connector.encapsulation.as_str().to_owned(),
+        bytes_in: counters.octets_in.load(Ordering::Relaxed),
+        bytes_out: counters.octets_out.load(Ordering::Relaxed),
+        // C routers count their internal dispatcher.
+        connections_opened: counters.opened.load(Ordering::Relaxed) + 1,
+        connections_closed: counters.closed.load(Ordering::Relaxed),
+        ..TcpConnectorRow::default()
+    }
 }
 
 /// What the router holds many of.
@@ -204,10 +390,7 @@ mod tests {
     use model::router_config as config;
 
     use super::*;
-    use crate::{
-        adaptor::tcp::{TcpConnector, TcpListener},
-        net::tls::TlsProfiles,
-    };
+    use crate::net::tls::TlsProfiles;
 
     fn flows() -> [Flow; 2] {
         let profiles = Arc::new(TlsProfiles::new(&BTreeMap::new()));
@@ -237,7 +420,8 @@ mod tests {
         assert_eq!(flow_row(2, &exit).oper_status, "closing");
 
         let of = |flow: &Flow| -> Vec<(String, String, Option<String>)> {
-            flow_links(1, flow)
+            [Way::In, Way::Out]
+                .map(|way| flow_link(1, flow, way))
                 .into_iter()
                 .map(|row| (row.identity, row.link_name, row.owning_addr))
                 .collect()
@@ -281,7 +465,8 @@ mod tests {
     fn links_count_the_messages_of_their_flow() {
         let [flow, _] = flows();
         let counts = || -> Vec<(u64, u64, u64, u32)> {
-            flow_links(1, &flow)
+            [Way::In, Way::Out]
+                .map(|way| flow_link(1, &flow, way))
                 .into_iter()
                 .map(|row| {
                     (

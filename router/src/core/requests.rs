@@ -140,6 +140,11 @@ impl Requests {
         Some(request)
     }
 
+    /// True if none waits.
+    pub fn is_empty(&self) -> bool {
+        self.lock().turns.is_empty()
+    }
+
     /// Drops the requests of a connection that is gone.
     pub fn forget(&self, connection: ConnectionId) {
         let gone = {

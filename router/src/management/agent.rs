@@ -9,6 +9,7 @@ use super::{
     Source,
     change::{self, Change, Operation},
     entity::{Agent, BASES, EntityType, NODE_OPERATIONS, NODE_TYPE, Row, TYPES},
+    query::{Query, Table},
     schema,
 };
 use crate::core::access::Access;
@@ -70,6 +71,8 @@ impl Refusal {
 pub enum Handled {
     /// The answer.
     Answer(Message),
+    /// The answer has to be made.
+    Query(Box<Query>),
     /// The answer, and a connection to close.
     Close {
         /// Number of the connection.
@@ -84,12 +87,19 @@ pub enum Handled {
 /// Where an answer goes.
 #[derive(Debug)]
 pub(super) struct Reply {
-    to: String,
+    pub(super) to: String,
     correlation_id: Value,
 }
 
 impl Reply {
     pub(super) fn with(self, status: i32, description: &str, body: Value) -> Message {
+        Message {
+            body: Body::Value(body),
+            ..self.without_body(status, description)
+        }
+    }
+
+    pub(super) fn without_body(self, status: i32, description: &str) -> Message {
         Message {
             header: Some(Header::default()),
             properties: Properties {
@@ -104,7 +114,6 @@ impl Reply {
                     Value::String(description.to_owned()),
                 ),
             ],
-            body: Body::Value(body),
             ..Message::default()
         }
     }
@@ -123,6 +132,7 @@ pub fn handle(request: &Message, source: &dyn Source, access: Access) -> Option<
     };
     let handled = match answer(request, source, access) {
         Ok(Done::Body(body)) => Handled::Answer(reply.with(200, "OK", body)),
+        Ok(Done::Query(table)) => Handled::Query(Box::new(Query::new(reply, table))),
         Ok(Done::Close(connection, body)) => Handled::Close {
             connection,
             answer: reply.with(200, "OK", body),
@@ -140,6 +150,7 @@ pub fn handle(request: &Message, source: &dyn Source, access: Access) -> Option<
 
 enum Done {
     Body(Value),
+    Query(Table),
     Close(String, Value),
     Change(Operation, &'static EntityType),
 }
@@ -149,7 +160,7 @@ fn answer(request: &Message, source: &dyn Source, access: Access) -> Result<Done
         .ok_or_else(|| Refusal::BadRequest("No operation".to_owned()))?
         .to_ascii_uppercase();
     let changing = match operation.as_str() {
-        "QUERY" => return query(request, source).map(Done::Body),
+        "QUERY" => return Table::asked(request).map(Done::Query),
         "READ" => return read(request, source).map(Done::Body),
         "GET-TYPES" => return describe(request, |_| &[]).map(Done::Body),
         "GET-ATTRIBUTES" => return describe(request, |entity| entity.attributes).map(Done::Body),
@@ -305,54 +316,6 @@ fn log(source: &dyn Source, limit: Option<usize>) -> Value {
     Value::List(rows.collect())
 }
 
-fn query(request: &Message, source: &dyn Source) -> Result<Value, Refusal> {
-    let types = entity_types(request)?;
-    let asked = attribute_names(request)?;
-    let offset = number(request, "offset")?.unwrap_or(0);
-    let count = number(request, "count")?
-        .filter(|count| *count > 0)
-        .unwrap_or(usize::MAX);
-
-    let mut names: Vec<&str> = Vec::new();
-    if asked.is_empty() {
-        for name in types.iter().flat_map(|entity| entity.attributes) {
-            if !names.contains(name) {
-                names.push(name);
-            }
-        }
-    } else {
-        // the core agent answers the first column for names that it does not know
-        let core = matches!(types.as_slice(), [entity] if entity.agent == Agent::Core);
-        let known = |name: &str| types.iter().any(|entity| entity.attributes.contains(&name));
-        names.extend(asked.iter().map(|name| {
-            if core && !known(name) {
-                "name"
-            } else {
-                name.as_str()
-            }
-        }));
-    }
-
-    let rows = types.iter().flat_map(|entity| (entity.rows)(source));
-    let results = rows
-        .skip(offset)
-        .take(count)
-        .map(|row| {
-            Value::List(
-                names
-                    .iter()
-                    .map(|name| attribute(&row, name).cloned().unwrap_or_default())
-                    .collect(),
-            )
-        })
-        .collect();
-    let names = names.into_iter().map(Value::from).collect();
-    Ok(Value::Map(vec![
-        (Value::from("attributeNames"), Value::List(names)),
-        (Value::from("results"), Value::List(results)),
-    ]))
-}
-
 fn read(request: &Message, source: &dyn Source) -> Result<Value, Refusal> {
     let unnamed = ["type", "name", "identity"]
         .iter()
@@ -360,7 +323,7 @@ fn read(request: &Message, source: &dyn Source) -> Result<Value, Refusal> {
     let types: Vec<&'static EntityType> = match text(request, "type") {
         None if unnamed => {
             let node = EntityType::find(NODE_TYPE).ok_or(Refusal::NotFound)?;
-            let row = (node.rows)(source).next().ok_or(Refusal::NotFound)?;
+            let row = node.rows(source).next().ok_or(Refusal::NotFound)?;
             return Ok(row_value(row.into_iter()));
         }
         None => TYPES.iter().collect(),
@@ -403,7 +366,7 @@ pub(super) fn find(
     }
     let mut conflict = false;
     for entity in types {
-        let found = (entity.rows)(source).find(|row| {
+        let found = entity.rows(source).find(|row| {
             let mut matches = selectors
                 .iter()
                 .map(|(key, value)| attribute(row, key).and_then(Value::as_str) == Some(value));
@@ -471,7 +434,7 @@ fn management_nodes(source: &dyn Source) -> Value {
 }
 
 /// The type that a request is about; all of them if it names none.
-fn entity_types(request: &Message) -> Result<Vec<&'static EntityType>, Refusal> {
+pub(super) fn entity_types(request: &Message) -> Result<Vec<&'static EntityType>, Refusal> {
     match text(request, "entityType") {
         None => Ok(TYPES.iter().collect()),
         Some(name) => match EntityType::find(name) {
@@ -481,7 +444,7 @@ fn entity_types(request: &Message) -> Result<Vec<&'static EntityType>, Refusal> 
     }
 }
 
-fn attribute_names(request: &Message) -> Result<Vec<String>, Refusal> {
+pub(super) fn attribute_names(request: &Message) -> Result<Vec<String>, Refusal> {
     let malformed = || Refusal::BadRequest("attributeNames must be a list of strings".to_owned());
     let Body::Value(body) = &request.body else {
         return Ok(Vec::new());
@@ -511,7 +474,7 @@ pub(super) fn text<'a>(request: &'a Message, key: &str) -> Option<&'a str> {
     property(request, key)?.as_str()
 }
 
-fn number(request: &Message, key: &'static str) -> Result<Option<usize>, Refusal> {
+pub(super) fn number(request: &Message, key: &'static str) -> Result<Option<usize>, Refusal> {
     let Some(value) = property(request, key) else {
         return Ok(None);
     };

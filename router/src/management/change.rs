@@ -103,7 +103,9 @@ impl Changed {
             Operation::Update => (200, "OK"),
             Operation::Delete => return reply.with(204, "No Content", Value::Map(Vec::new())),
         };
-        let row = (entity.rows)(source).find(|row| row_key(entity, row).as_ref() == Some(&key));
+        let row = entity
+            .rows(source)
+            .find(|row| row_key(entity, row).as_ref() == Some(&key));
         let attributes = row
             .into_iter()
             .flatten()

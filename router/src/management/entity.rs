@@ -9,6 +9,7 @@ use super::{
         AddressRow, AllocatorRow, ConnectionRow, LinkRow, ListenerAddressRow, NodeRow, RouterRow,
         TcpConnectionRow, TcpConnectorRow, TcpListenerRow,
     },
+    rows_of,
 };
 
 /// Attributes of one entity.
@@ -55,7 +56,15 @@ pub(super) struct EntityType {
     pub(super) agent: Agent,
     /// Attribute names in order; the first is `name`.
     pub(super) attributes: &'static [&'static str],
-    pub(super) rows: fn(&dyn Source) -> Rows<'_, Row>,
+    rows: Entities,
+}
+
+/// Where the entities of a type come from.
+#[derive(Clone, Copy, Debug)]
+enum Entities {
+    Own(fn(&dyn Source) -> Rows<Row>),
+    /// They are those of other types, and show what all have in common.
+    Of(fn(&EntityType) -> bool),
 }
 
 impl EntityType {
@@ -71,6 +80,38 @@ impl EntityType {
             .iter()
             .chain(BASES)
             .find(|known| known.name.strip_prefix(PREFIX) == Some(short))
+    }
+
+    /// The type itself, or those that it sums up.
+    pub(super) fn members(&'static self) -> Vec<&'static Self> {
+        match self.rows {
+            Entities::Own(_) => vec![self],
+            Entities::Of(belongs) => TYPES.iter().filter(|entity| belongs(entity)).collect(),
+        }
+    }
+
+    /// Rows of a type that sums up no others; those of one that does are its members' ([`Self::members`]).
+    pub(super) fn own_rows(&self, source: &dyn Source) -> Rows<Row> {
+        match self.rows {
+            Entities::Own(rows) => rows(source),
+            Entities::Of(_) => Box::new(std::iter::empty()),
+        }
+    }
+
+    /// All its rows.
+    pub(super) fn rows(&'static self, source: &dyn Source) -> impl Iterator<Item = Row> {
+        let members = self.members().into_iter();
+        members
+            .flat_map(|member| member.own_rows(source))
+            .map(|row| self.shown(row))
+    }
+
+    /// What a row of one of the members shows of itself here.
+    pub(super) fn shown(&self, mut row: Row) -> Row {
+        if let Entities::Of(_) = self.rows {
+            row.retain(|(name, _)| self.attributes.contains(name));
+        }
+        row
     }
 
     /// Kind in the configuration, of types that can be changed there.
@@ -103,7 +144,9 @@ macro_rules! live {
             name: $row::TYPE,
             agent: Agent::$agent,
             attributes: $row::ATTRIBUTES,
-            rows: |$source| Box::new(IntoIterator::into_iter($rows).map($row::into_attributes)),
+            rows: Entities::Own(|$source| {
+                rows_of(IntoIterator::into_iter($rows), $row::into_attributes)
+            }),
         }
     };
 }
@@ -114,7 +157,7 @@ macro_rules! configured {
             name: concat!("io.skupper.router.", $name),
             agent: Agent::Configuration,
             attributes: $attributes,
-            rows: |source| Box::new($rows(source).into_iter()),
+            rows: Entities::Own(|source| Box::new($rows(source).into_iter())),
         }
     };
 }
@@ -126,7 +169,7 @@ macro_rules! empty {
             name: concat!("io.skupper.router.", $name),
             agent: Agent::$agent,
             attributes: &["name", "identity", "type", $($attribute),*],
-            rows: |_| Box::new(std::iter::empty()),
+            rows: Entities::Own(|_| Box::new(std::iter::empty())),
         }
     };
 }
@@ -138,7 +181,7 @@ pub(super) static TYPES: &[EntityType] = &[
         name: "io.skupper.router.routerMetrics",
         agent: Agent::Core,
         attributes: RouterRow::ATTRIBUTES,
-        rows: |source| {
+        rows: Entities::Own(|source| {
             let mut row = source.router().into_attributes();
             for (attribute, value) in &mut row {
                 if *attribute == "type" {
@@ -146,7 +189,7 @@ pub(super) static TYPES: &[EntityType] = &[
                 }
             }
             Box::new(std::iter::once(row))
-        },
+        }),
     },
     live!(ConnectionRow, Core, |source| source.connections()),
     live!(TcpConnectionRow, Core, |source| source.tcp_connections()),
@@ -190,7 +233,7 @@ pub(super) static TYPES: &[EntityType] = &[
         name: "io.skupper.router.router.config.address",
         agent: Agent::Core,
         attributes: configured::ADDRESS_ATTRIBUTES,
-        rows: |source| Box::new(configured::addresses(source).into_iter()),
+        rows: Entities::Own(|source| Box::new(configured::addresses(source).into_iter())),
     },
     configured!("log", configured::LOG_ATTRIBUTES, configured::logs),
     configured!(
@@ -210,12 +253,12 @@ pub(super) static TYPES: &[EntityType] = &[
         name: NODE,
         agent: Agent::Configuration,
         attributes: BASE_ATTRIBUTES,
-        rows: |_| {
+        rows: Entities::Own(|_| {
             let values = ["self", "self", NODE].map(Value::from);
             Box::new(std::iter::once(
                 BASE_ATTRIBUTES.iter().copied().zip(values).collect(),
             ))
-        },
+        }),
     },
 ];
 
@@ -225,34 +268,18 @@ pub(super) static BASES: &[EntityType] = &[
         name: "io.skupper.router.entity",
         agent: Agent::Configuration,
         attributes: BASE_ATTRIBUTES,
-        rows: |source| Box::new(members(source, |_| true)),
+        rows: Entities::Of(|_| true),
     },
     EntityType {
         name: "io.skupper.router.configurationEntity",
         agent: Agent::Configuration,
         attributes: BASE_ATTRIBUTES,
-        rows: |source| Box::new(members(source, |entity| entity.kind().is_some())),
+        rows: Entities::Of(|entity| entity.kind().is_some()),
     },
     EntityType {
         name: "io.skupper.router.operationalEntity",
         agent: Agent::Configuration,
         attributes: BASE_ATTRIBUTES,
-        rows: |source| Box::new(members(source, |entity| entity.kind().is_none())),
+        rows: Entities::Of(|entity| entity.kind().is_none()),
     },
 ];
-
-fn members<'a>(
-    source: &'a dyn Source,
-    belongs: fn(&EntityType) -> bool,
-) -> impl Iterator<Item = Row> + 'a {
-    TYPES
-        .iter()
-        .filter(move |entity| belongs(entity))
-        .flat_map(move |entity| (entity.rows)(source))
-        .map(|row| {
-            let common = row
-                .into_iter()
-                .filter(|(name, _)| BASE_ATTRIBUTES.contains(name));
-            common.collect()
-        })
-}

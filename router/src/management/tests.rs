@@ -1,5 +1,7 @@
 //! Requests against a small router, some of them as recorded from the client library of the C routers.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use amqp::{
     Value,
     message::{Body, Message, Properties},
@@ -13,6 +15,8 @@ use crate::core::{access::Access, control_message::ConnectorState};
 /// Interior router `ra` with neighbour `rb` and some connections.
 pub(super) struct Router {
     pub(super) connections: u32,
+    /// So many links, and what counts the rows made of them.
+    pub(super) links: Option<(u32, &'static AtomicUsize)>,
 }
 
 const CONFIG: &str = r#"[
@@ -46,7 +50,7 @@ impl Source for Router {
         }
     }
 
-    fn connections(&self) -> Rows<'_, ConnectionRow> {
+    fn connections(&self) -> Rows<ConnectionRow> {
         let rows = (1..=self.connections).map(|number| ConnectionRow {
             identity: number.to_string(),
             host: format!("127.0.0.1:{}", 30_000 + number),
@@ -79,23 +83,23 @@ impl Source for Router {
         ]
     }
 
-    fn addresses(&self) -> Vec<AddressRow> {
-        vec![AddressRow {
+    fn addresses(&self) -> Rows<AddressRow> {
+        Box::new(std::iter::once(AddressRow {
             key: "Msvc:1".to_owned(),
             distribution: "balanced".to_owned(),
             ..AddressRow::default()
-        }]
+        }))
     }
 
-    fn tcp_listeners(&self) -> Vec<TcpListenerRow> {
-        vec![TcpListenerRow {
+    fn tcp_listeners(&self) -> Rows<TcpListenerRow> {
+        Box::new(std::iter::once(TcpListenerRow {
             name: "tl1".to_owned(),
             host: "127.0.0.1".to_owned(),
             port: "21056".to_owned(),
             bytes_in: 5,
             bytes_out: 1 << 40,
             ..TcpListenerRow::default()
-        }]
+        }))
     }
 
     fn listener_addresses(&self) -> Vec<ListenerAddressRow> {
@@ -108,8 +112,8 @@ impl Source for Router {
         }]
     }
 
-    fn tcp_connectors(&self) -> Vec<TcpConnectorRow> {
-        Vec::new()
+    fn tcp_connectors(&self) -> Rows<TcpConnectorRow> {
+        Box::new(std::iter::empty())
     }
 
     fn allocations(&self) -> Vec<AllocatorRow> {
@@ -119,7 +123,7 @@ impl Source for Router {
         }]
     }
 
-    fn tcp_connections(&self) -> Rows<'_, TcpConnectionRow> {
+    fn tcp_connections(&self) -> Rows<TcpConnectionRow> {
         Box::new(std::iter::once(TcpConnectionRow {
             name: "127.0.0.1:30003@site".to_owned(),
             identity: "3".to_owned(),
@@ -129,7 +133,16 @@ impl Source for Router {
         }))
     }
 
-    fn links(&self) -> Rows<'_, LinkRow> {
+    fn links(&self) -> Rows<LinkRow> {
+        if let Some((links, made)) = self.links {
+            return rows_of(0..links, |number| {
+                made.fetch_add(1, Ordering::Relaxed);
+                LinkRow {
+                    identity: number.to_string(),
+                    ..LinkRow::default()
+                }
+            });
+        }
         Box::new(std::iter::once(LinkRow {
             identity: "3".to_owned(),
             link_name: "l".to_owned(),
@@ -180,7 +193,10 @@ impl Source for Router {
     }
 }
 
-const ROUTER: Router = Router { connections: 3 };
+const ROUTER: Router = Router {
+    connections: 3,
+    links: None,
+};
 
 fn recorded(name: &str) -> Message {
     let lines = include_str!("tests/requests.txt").lines();
@@ -240,8 +256,18 @@ fn query(entity: &str, attributes: &[&str], offset: u64, count: u64) -> Message 
 fn answer(request: &Message) -> (i64, String, Value) {
     match handle(request, &ROUTER, Access::Read).unwrap() {
         Handled::Answer(answer) => over_the_wire(request, &answer),
+        Handled::Query(query) => over_the_wire(request, &whole(*query, &ROUTER)),
         other => panic!("no answer: {other:?}"),
     }
+}
+
+/// The answer to a query, made in small turns.
+pub(super) fn whole(mut query: Query, source: &dyn Source) -> Message {
+    while !query.turn(source, 3, 1 << 20) {}
+    let answer = query.answer();
+    let message = Message::decode(&answer.message.concat().into()).unwrap();
+    assert_eq!(message.properties.to, Some(answer.to));
+    message
 }
 
 fn over_the_wire(request: &Message, answer: &Message) -> (i64, String, Value) {
@@ -881,7 +907,7 @@ fn every_type_answers_with_all_its_attributes() {
         let (names, rows) = results(&query(entity.name, &[], 0, 0));
         assert_eq!(names, entity.attributes, "{}", entity.name);
         assert_eq!(names[..3], ["name", "identity", "type"]);
-        for (row, made) in rows.iter().zip((entity.rows)(&ROUTER)) {
+        for (row, made) in rows.iter().zip(entity.rows(&ROUTER)) {
             let columns: Vec<&str> = made.iter().map(|(name, _)| *name).collect();
             assert_eq!(columns, entity.attributes, "{}", entity.name);
             assert_eq!(row.as_list().unwrap().len(), names.len());
@@ -1076,4 +1102,65 @@ fn what_cannot_be_done_is_looked_for_first() {
         refused(&both),
         (400, "Conflicting name=ir identity=other".to_owned())
     );
+}
+
+/// A router with many links; `made` counts the rows made of them.
+fn with_links(links: u32, made: &'static AtomicUsize) -> Router {
+    Router {
+        connections: 1,
+        links: Some((links, made)),
+    }
+}
+
+fn begun(request: &Message, router: &Router) -> Query {
+    match handle(request, router, Access::Read) {
+        Some(Handled::Query(query)) => *query,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn result_rows(request: &Message, query: Query, router: &Router) -> Vec<Value> {
+    let (_, _, body) = over_the_wire(request, &whole(query, router));
+    body.get("results").unwrap().as_list().unwrap().to_vec()
+}
+
+#[test]
+fn a_turn_makes_no_more_rows_than_it_may() {
+    static MADE: AtomicUsize = AtomicUsize::new(0);
+    let router = with_links(10_000, &MADE);
+    let request = query("router.link", &["identity"], 0, 0);
+    let mut query = begun(&request, &router);
+    let mut turns = 1;
+    while !query.turn(&router, 256, 1 << 20) {
+        assert!(MADE.load(Ordering::Relaxed) <= turns * 256);
+        turns += 1;
+    }
+    assert_eq!((turns, MADE.load(Ordering::Relaxed)), (40, 10_000));
+    assert_eq!(result_rows(&request, query, &router).len(), 10_000);
+}
+
+#[test]
+fn no_rows_are_made_of_what_is_before_a_page() {
+    static MADE: AtomicUsize = AtomicUsize::new(0);
+    let router = with_links(10_000, &MADE);
+    let request = query("router.link", &["identity"], 9_000, 100);
+    let rows = result_rows(&request, begun(&request, &router), &router);
+    assert_eq!(rows.len(), 100);
+    assert_eq!(rows[0], list([Value::from("9000")]));
+    assert!(MADE.load(Ordering::Relaxed) <= 102);
+}
+
+#[test]
+fn an_answer_that_would_be_too_large_is_refused() {
+    static MADE: AtomicUsize = AtomicUsize::new(0);
+    let router = with_links(10_000, &MADE);
+    let request = query("router.link", &["identity"], 0, 0);
+    let mut query = begun(&request, &router);
+    while !query.turn(&router, 256, 10_000) {}
+    assert!(MADE.load(Ordering::Relaxed) < 2_000);
+    let answer = Message::decode(&query.answer().message.concat().into()).unwrap();
+    let (status, description, body) = over_the_wire(&request, &answer);
+    assert_eq!(status, 400);
+    assert!(description.contains("count and offset"), "{description}");
+    assert_eq!(body, Value::Map(Vec::new()));
 }

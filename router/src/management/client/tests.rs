@@ -7,7 +7,10 @@ use tokio::{
 };
 
 use super::{
-    super::{Handled, handle, tests::Router},
+    super::{
+        Handled, handle,
+        tests::{Router, whole},
+    },
     *,
 };
 use crate::core::access::Access;
@@ -149,8 +152,10 @@ impl Peer {
         self.connection
             .disposition(delivery, Some(DeliveryState::Accepted), true);
         let request = Message::decode(octets).unwrap();
-        let Some(Handled::Answer(answer)) = handle(&request, &self.router, Access::Full) else {
-            panic!("a question has an answer")
+        let answer = match handle(&request, &self.router, Access::Full) {
+            Some(Handled::Answer(answer)) => answer,
+            Some(Handled::Query(query)) => whole(*query, &self.router),
+            _ => panic!("a question has an answer"),
         };
         // an answer to something that nobody asked comes first
         let stale = Message {
@@ -181,7 +186,14 @@ async fn router(connections: u32, others: Others) -> String {
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(Peer::serve(stream, Router { connections }, others));
+            tokio::spawn(Peer::serve(
+                stream,
+                Router {
+                    connections,
+                    links: None,
+                },
+                others,
+            ));
         }
     });
     address
@@ -280,7 +292,15 @@ async fn a_unix_socket_serves_as_well() {
     let listener = UnixListener::bind(&path).unwrap();
     tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
-        Peer::serve(stream, Router { connections: 0 }, Others::Refuse).await;
+        Peer::serve(
+            stream,
+            Router {
+                connections: 0,
+                links: None,
+            },
+            Others::Refuse,
+        )
+        .await;
     });
     let mut client = Client::connect_unix(&path).await.unwrap();
     assert!(client.query("connection", &[]).await.unwrap().is_empty());
