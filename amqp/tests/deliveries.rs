@@ -1050,3 +1050,60 @@ fn collected_dispositions_go_out_before_the_session_ends() {
         matches!(pair.client.event(), Event::Disposition { delivery, settled: true, .. } if delivery == sent)
     );
 }
+
+fn transactional(octets: usize) -> DeliveryState {
+    DeliveryState::Other(amqp::Value::Described(Box::new(amqp::Described {
+        descriptor: amqp::Value::Ulong(0x34),
+        value: amqp::Value::List(vec![amqp::Value::Binary(Bytes::from(vec![5; octets]))]),
+    })))
+}
+
+#[test]
+fn what_is_told_before_the_first_frame_goes_with_it() {
+    let mut smallest = config("server");
+    smallest.open.max_frame_size = 512;
+    let (mut pair, links) = linked_with(Pair::opened(config("client"), smallest), 1, 100);
+    let longest = amqp::engine::FIRST_STATE_LIMIT - 17;
+    for (len, settled, carried) in [
+        (4, false, true),
+        (4, true, true),
+        (230, false, true),
+        (longest, false, true),
+        (longest, true, true),
+        (longest + 1, false, false),
+    ] {
+        let engine = &mut pair.client.engine;
+        let delivery = engine
+            .start_delivery(links[0].sender, b"12345678", settled)
+            .unwrap();
+        engine.disposition(delivery, Some(DeliveryState::Accepted), false);
+        engine.disposition(delivery, Some(transactional(len)), false);
+        let octets = [3; 1000];
+        assert_eq!(
+            engine.send(delivery, &mut body(&[&octets]), true, PLENTY),
+            Sent::All
+        );
+        pair.pump();
+        let mut states = Vec::new();
+        let mut arrived = 0;
+        while let Some(event) = pair.server.events.pop_front() {
+            let Event::Transfer {
+                payload,
+                state,
+                settled: told,
+                ..
+            } = event
+            else {
+                panic!("{event:?}")
+            };
+            assert_eq!(told, settled, "{len}");
+            arrived += payload.len();
+            states.push(state);
+        }
+        assert_eq!(arrived, 1000, "{len}");
+        assert!(states.len() >= 3, "{len}: {}", states.len());
+        assert_eq!(states[0], carried.then(|| transactional(len)), "{len}");
+        assert!(states[1..].iter().all(Option::is_none), "{len}");
+        assert_eq!(pair.server.error, None);
+    }
+}

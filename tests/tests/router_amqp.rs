@@ -8,7 +8,10 @@ use amqp::{
     performative::{Attach, Role as LinkRole, Source, Target},
 };
 use e2e::{
-    Plan, SOON, TestRouter, did_not_run, environment, mesh::listener, peer::Peer, rows, within,
+    Plan, SOON, TestRouter, did_not_run, environment,
+    mesh::listener,
+    peer::{Peer, states_pass},
+    rows, within,
 };
 use fe2o3_amqp::{Connection, Receiver, Sender, Session, types::messaging::Outcome};
 use model::router_config::{AddressEntity, Distribution, Role};
@@ -253,4 +256,18 @@ async fn until_distribution(router: &TestRouter, key: &str, wanted: &str) {
             .any(|row| rows::text(row, "key") == key && rows::text(row, "distribution") == wanted)
     };
     router.until(wanted, "router.address", is).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_sender_says_of_a_message_arrives_with_it() {
+    let mut plan = Plan::routers(2).chain();
+    let mut ports = Vec::new();
+    for config in &mut plan.configs {
+        let (clients, port) = listener("clients", Role::Normal);
+        config.put_listener(clients);
+        ports.push(port);
+    }
+    let _mesh = plan.start().await;
+    states_pass(ports[0], ports[1], "orders").await;
+    states_pass(ports[0], ports[0], "orders").await;
 }

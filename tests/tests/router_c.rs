@@ -10,6 +10,7 @@ use std::{
 use e2e::{
     Backend, Family, Pattern, Plan, Relay, SOON, TestRouter, environment, eventually,
     mesh::{PROFILE, connector, interior, listener},
+    peer::states_pass,
     rows,
     tcp::{
         LONG, connect, ends, over, round_trip, tcp_connector, tcp_listener, there_and_back, works,
@@ -54,9 +55,18 @@ struct Chain {
 impl Chain {
     /// Each router dials the next one, or the other way round.
     async fn new(kinds: &[Kind], forward: bool) -> Self {
+        Self::with(kinds, forward, |_| {}).await
+    }
+
+    async fn with(
+        kinds: &[Kind],
+        forward: bool,
+        mut change: impl FnMut(&mut RouterConfig),
+    ) -> Self {
         let mut configs: Vec<RouterConfig> = (0..kinds.len())
             .map(|index| interior(format!("r{index}")))
             .collect();
+        configs.iter_mut().for_each(&mut change);
         for index in 1..configs.len() {
             let (from, to) = if forward {
                 (index - 1, index)
@@ -555,4 +565,25 @@ async fn new_certificates_of_3_5_interrupt_nothing() {
     works(port).await;
     let log = near.log();
     assert!(!log.contains("neighbour lost"), "{log}");
+}
+
+/// As between C routers alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_sender_says_of_a_message_passes_between_c_routers() {
+    for family in [Family::V24, Family::V27, Family::V35] {
+        if !family.available() {
+            continue;
+        }
+        let mut ports = Vec::new();
+        let kinds = [Kind::C(family), Kind::Ours, Kind::C(family)];
+        let _chain = Chain::with(&kinds, true, |config| {
+            let (clients, port) = listener("clients", Role::Normal);
+            config.put_listener(clients);
+            ports.push(port);
+        })
+        .await;
+        states_pass(ports[0], ports[2], "there").await;
+        states_pass(ports[2], ports[1], "to-the-middle").await;
+        states_pass(ports[1], ports[2], "from-the-middle").await;
+    }
 }

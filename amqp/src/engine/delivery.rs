@@ -24,6 +24,8 @@ pub(super) struct Delivery {
     pub(super) buried: bool,
     /// How an outgoing delivery given up by the application ends.
     pub(super) last_frame: Option<LastFrame>,
+    /// What goes with the first frame of an outgoing delivery, encoded.
+    pub(super) state: Option<Box<[u8]>>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

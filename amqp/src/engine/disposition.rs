@@ -1,9 +1,14 @@
+use bytes::BytesMut;
 use smallvec::SmallVec;
 
 use super::Connection;
 use super::event::{DeliveryKey, Event, LinkId};
 use super::table::extend_id;
 use crate::performative::{DeliveryState, Disposition, Role};
+
+/// Octets of the longest state that goes with the first frame of a delivery: it has a place in the smallest frames that a
+/// peer may ask for ([`MIN_MAX_FRAME_SIZE`](crate::frame::MIN_MAX_FRAME_SIZE)).
+pub const FIRST_STATE_LIMIT: usize = 400;
 
 /// A disposition not yet written: that of the next delivery may extend it.
 #[derive(Debug)]
@@ -30,7 +35,8 @@ impl Batch {
 
 impl Connection {
     /// Tells the peer the state of a delivery of either direction. If `settled`, the key is gone, or will be when the
-    /// delivery is complete. Deliveries that the peer settled are not answered.
+    /// delivery is complete. Deliveries that the peer settled are not answered. What is told of a delivery before its first
+    /// frame goes with that frame (§2.7.5), unless it is longer than [`FIRST_STATE_LIMIT`].
     pub fn disposition(
         &mut self,
         delivery: DeliveryKey,
@@ -40,12 +46,17 @@ impl Connection {
         let Some(entry) = self.deliveries.get_mut(delivery.0 as usize) else {
             return;
         };
-        if entry.dead || entry.is_settled() {
+        if entry.dead || entry.is_settled() && entry.started {
             return;
         }
         if !entry.started {
             // Then it starts settled.
-            entry.settled_locally = settled;
+            entry.settled_locally |= settled;
+            if let Some(state) = state {
+                let mut octets = BytesMut::new();
+                state.encode(&mut octets);
+                entry.state = (octets.len() <= FIRST_STATE_LIMIT).then(|| octets[..].into());
+            }
             return;
         }
         entry.settled_locally = settled;

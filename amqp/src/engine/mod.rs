@@ -31,6 +31,7 @@ mod trim;
 
 pub use config::{ClientSasl, ConnectionConfig, Password, PasswordCheck, ServerSasl};
 pub use connection::{Connection, Load};
+pub use disposition::FIRST_STATE_LIMIT;
 pub use error::{ConnectionError, EngineError};
 pub use event::{DeliveryKey, Event, LinkId, Sent, SessionId};
 pub use transmit::Transmit;

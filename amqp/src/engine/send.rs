@@ -65,6 +65,7 @@ impl Connection {
             dead: false,
             buried: false,
             last_frame: None,
+            state: None,
         };
         let delivery = key(self.deliveries.insert(delivery));
         entry.current = Some(delivery);
@@ -103,7 +104,7 @@ impl Connection {
                 return Sent::Budget;
             }
             if !self.deliveries[delivery.0 as usize].started {
-                header.id = self.launch(delivery.0);
+                self.launch(delivery.0, &mut header);
             }
             let frame_limit = self.transmit_limit as usize;
             header.more = false;
@@ -111,6 +112,7 @@ impl Connection {
             header.more = !last;
             let len = left.min(frame_limit - header.len());
             header.write(len, self.transmit.tail());
+            header.state = None;
             self.transmit.append(body, len);
             left -= len;
             self.count_frame(session);
@@ -183,7 +185,7 @@ impl Connection {
                 continue;
             };
             if !started {
-                header.id = self.launch(delivery);
+                self.launch(delivery, &mut header);
             }
             header.aborted = aborted;
             if !self.close_sent {
@@ -222,13 +224,16 @@ impl Connection {
             settled: delivery.settled_locally,
             more: false,
             aborted: false,
+            state: None,
         };
         Some((header, delivery.session))
     }
 
-    /// Gives a delivery its id with its first frame: ids must be in the order of the frames (§2.6.12).
-    fn launch(&mut self, key: u32) -> u32 {
+    /// Gives a delivery its id with its first frame, and that frame its state: ids must be in the order of the frames
+    /// (§2.6.12).
+    fn launch(&mut self, key: u32, header: &mut Header) {
         let delivery = &mut self.deliveries[key as usize];
+        header.state = delivery.state.take();
         let session = &mut self.sessions[delivery.session as usize];
         delivery.started = true;
         delivery.id = session.next_delivery_id;
@@ -240,7 +245,7 @@ impl Connection {
         link.reserved = 0;
         link.credit = link.credit.saturating_sub(1);
         link.delivery_count = link.delivery_count.wrapping_add(1);
-        delivery.wire_id()
+        header.id = delivery.wire_id();
     }
 
     fn count_frame(&mut self, session: u32) {
@@ -264,7 +269,7 @@ impl Connection {
 }
 
 /// Frame header and Transfer performative, written by hand: this is the hot path.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Header {
     channel: u16,
     handle: u32,
@@ -273,17 +278,22 @@ struct Header {
     settled: bool,
     more: bool,
     aborted: bool,
+    /// Encoded state; of the first frame only.
+    state: Option<Box<[u8]>>,
 }
 
 impl Header {
     /// Frame header, descriptor, list constructor, size and count.
     const FIXED: usize = frame::HEADER_LEN + 6;
+    /// What size and count of a long list take more.
+    const LONG: usize = 6;
 
     fn len(&self) -> usize {
-        Self::FIXED + self.fields_len()
+        let fields = self.fields_len();
+        Self::FIXED + fields + if fields < 0xff { 0 } else { Self::LONG }
     }
 
-    /// Fields handle, delivery-id, delivery-tag, message-format; then the flags that are needed.
+    /// Fields handle, delivery-id, delivery-tag, message-format; then the flags that are needed, and the state.
     fn fields_len(&self) -> usize {
         uint_len(self.handle)
             + uint_len(self.id)
@@ -291,37 +301,47 @@ impl Header {
             + self.tag.as_slice().len()
             + 1
             + self.flags().len()
+            + self.state.as_ref().map_or(0, |state| state.len())
     }
 
-    /// Fields settled, more, rcv-settle-mode, state, resume, aborted.
+    /// Fields settled, more, rcv-settle-mode; without a state also state, resume, aborted.
     fn flags(&self) -> &'static [u8] {
         match (self.settled, self.more, self.aborted) {
+            (_, _, true) => &[0x41, 0x40, 0x40, 0x40, 0x40, 0x41],
+            (false, false, false) if self.state.is_some() => &[0x40, 0x40, 0x40],
+            (true, false, false) if self.state.is_some() => &[0x41, 0x40, 0x40],
+            (false, true, false) if self.state.is_some() => &[0x40, 0x41, 0x40],
+            (true, true, false) if self.state.is_some() => &[0x41, 0x41, 0x40],
             (false, false, false) => &[],
             (true, false, false) => &[0x41],
             (false, true, false) => &[0x40, 0x41],
             (true, true, false) => &[0x41, 0x41],
-            (_, _, true) => &[0x41, 0x40, 0x40, 0x40, 0x40, 0x41],
         }
     }
 
     fn write(&self, payload: usize, out: &mut BytesMut) {
         let at = frame::start(frame::TYPE_AMQP, self.channel, out);
         let flags = self.flags();
-        let (size, count) = (self.fields_len() + 1, 4 + flags.len());
-        debug_assert!(size <= 0xff);
-        out.put_slice(&[
-            0x00,
-            0x53,
-            0x14,
-            0xc0,
-            size.to_be_bytes()[7],
-            count.to_be_bytes()[7],
-        ]);
+        let (fields, count) = (
+            self.fields_len(),
+            4 + flags.len() + usize::from(self.state.is_some()),
+        );
+        out.put_slice(&[0x00, 0x53, 0x14]);
+        if fields < 0xff {
+            out.put_slice(&[0xc0, (fields + 1).to_be_bytes()[7], count.to_be_bytes()[7]]);
+        } else {
+            out.put_u8(0xd0);
+            out.put_slice(&(fields + 4).to_be_bytes()[4..]);
+            out.put_slice(&count.to_be_bytes()[4..]);
+        }
         write_uint(self.handle, out);
         write_uint(self.id, out);
         crate::codec::write_binary(self.tag.as_slice(), out);
         out.put_u8(0x43);
         out.put_slice(flags);
+        if let Some(state) = &self.state {
+            out.put_slice(state);
+        }
         frame::finish(at, payload, out);
     }
 }

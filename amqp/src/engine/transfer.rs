@@ -114,6 +114,7 @@ impl Connection {
             dead: false,
             buried: false,
             last_frame: None,
+            state: None,
         };
         if delivery.wire_id() != wire_id {
             let description = format!("expected delivery-id {}, got {wire_id}", delivery.wire_id());

@@ -94,6 +94,8 @@ struct State {
     continuation: Option<Arc<Delivery>>,
     end: End,
     source_settled: bool,
+    /// What the source has said of the message's state, encoded, until the sink takes it.
+    source_state: Option<Bytes>,
     source: Side,
     sink: Side,
     /// The source waits for room.

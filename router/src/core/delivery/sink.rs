@@ -53,6 +53,13 @@ impl Delivery {
         result.expect("the closure ran")
     }
 
+    /// Takes what [`Self::tell_state`] said last, and lets the sink be woken again.
+    pub fn take_state(&self) -> Option<Bytes> {
+        let mut state = self.lock();
+        state.sink.notified = false;
+        state.source_state.take()
+    }
+
     /// Returns octets that were taken and not used to the front of the queue.
     pub fn put_back(&self, chunk: Bytes) {
         self.update(|state| {

@@ -83,6 +83,17 @@ impl Delivery {
         });
     }
 
+    /// The source says something of the message's state (transactions); `state` is encoded. A newer one takes its place.
+    pub fn tell_state(&self, state: Bytes) {
+        self.update(|shared| {
+            if shared.settled {
+                return None;
+            }
+            shared.source_state = Some(state);
+            shared.sink.notify()
+        });
+    }
+
     /// Octets that wait for the sink.
     pub fn queued(&self) -> usize {
         self.lock().queued

@@ -141,6 +141,23 @@ fn what_is_complete_and_waits_can_be_broken_off_and_what_was_taken_cannot() {
 }
 
 #[test]
+fn the_sink_is_told_of_every_state_that_it_has_not_taken() {
+    let delivery = delivery();
+    let inbox = Arc::new(Inbox::new(8));
+    delivery.tell_state(Bytes::from_static(b"first"));
+    delivery.tell_state(Bytes::from_static(b"newer"));
+    assert_eq!(delivery.take_state().as_deref(), Some(&b"newer"[..]));
+    delivery.set_sink(Wake::Settled(inbox.clone(), DeliveryKey(1)));
+    delivery.tell_state(Bytes::from_static(b"later"));
+    assert_eq!(delivery.take_state().as_deref(), Some(&b"later"[..]));
+    delivery.tell_state(Bytes::from_static(b"last"));
+    delivery.report(Some(DeliveryState::Accepted), true);
+    delivery.tell_state(Bytes::from_static(b"too late"));
+    assert_eq!(delivery.take_state().as_deref(), Some(&b"last"[..]));
+    assert_eq!(pending(&inbox), 2);
+}
+
+#[test]
 fn settlement_drops_what_waits_and_uncounts() {
     let counter = Arc::new(AtomicU32::new(0));
     let delivery = delivery();

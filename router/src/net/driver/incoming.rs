@@ -10,7 +10,7 @@ use std::{
 
 use amqp::{
     Value,
-    engine::{DeliveryKey, LinkId},
+    engine::{DeliveryKey, FIRST_STATE_LIMIT, LinkId},
     message::{self, Properties, section},
     performative::{Condition, DeliveryState},
 };
@@ -52,6 +52,7 @@ pub(super) struct Frame {
     pub(super) more: bool,
     pub(super) settled: bool,
     pub(super) aborted: bool,
+    pub(super) state: Option<DeliveryState>,
 }
 
 /// A message being received, or received and not settled yet.
@@ -60,6 +61,8 @@ pub(super) struct Incoming {
     pub(super) link: LinkId,
     pub(super) presettled: bool,
     pub(super) state: State,
+    /// The last that its sender said of its state, encoded.
+    pub(super) told: Option<Bytes>,
     /// The message can be sent to another destination if this one releases it.
     pub(super) retained: Option<Box<Retained>>,
     /// When it began to arrive.
@@ -128,6 +131,25 @@ impl Incoming {
         }
     }
 
+    /// Its sender says something of its state. False if that is too long to be passed on.
+    pub(super) fn tell(&mut self, state: &DeliveryState) -> bool {
+        let mut octets = BytesMut::new();
+        state.encode(&mut octets);
+        if octets.len() > FIRST_STATE_LIMIT {
+            return false;
+        }
+        let octets = octets.freeze();
+        // Proton repeats it with every frame.
+        if self.told.as_ref() == Some(&octets) {
+            return true;
+        }
+        for branch in self.branches() {
+            branch.delivery.tell_state(octets.clone());
+        }
+        self.told = Some(octets);
+        true
+    }
+
     /// Its link, if it flows.
     pub(super) fn streams_on(&self) -> Option<LinkId> {
         matches!(self.state, State::Flowing(_)).then_some(self.link)
@@ -185,6 +207,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 link,
                 presettled: frame.settled,
                 state: State::Gathering(Gathered::default()),
+                told: None,
                 retained: None,
                 progress: None,
             });
@@ -199,6 +222,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             return;
         }
         let more = frame.more;
+        if let Some(state) = &frame.state
+            && !incoming.tell(state)
+            && matches!(incoming.state, State::Gathering(_))
+        {
+            self.refuse_message(&mut incoming, key, long_state());
+        }
         match &mut incoming.state {
             State::Flowing(branches) => {
                 if let Some(retained) = &mut incoming.retained {
@@ -429,6 +458,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 head.priority,
             );
             let delivery = Arc::new(delivery.counted_in(&self.waiting));
+            if let Some(state) = &incoming.told {
+                delivery.tell_state(state.clone());
+            }
             delivery.push(body.clone());
             if complete {
                 delivery.finish(incoming.presettled);
@@ -546,9 +578,55 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 }
 
+fn long_state() -> DeliveryState {
+    let text = format!("the state of a message may take {FIRST_STATE_LIMIT} octets");
+    DeliveryState::Rejected(Some(Condition::new("amqp:frame-size-too-small", text)))
+}
+
 fn malformed() -> DeliveryState {
     DeliveryState::Rejected(Some(Condition::new(
         "amqp:decode-error",
         "invalid message format",
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use amqp::{Described, Symbol};
+
+    use super::*;
+
+    fn custom(octets: usize) -> DeliveryState {
+        DeliveryState::Other(Value::Described(Box::new(Described {
+            descriptor: Value::Symbol(Symbol::from_static("x")),
+            value: Value::Binary(vec![0; octets].into()),
+        })))
+    }
+
+    #[test]
+    fn a_state_is_passed_on_once_and_not_if_it_has_no_place_in_a_frame() {
+        let delivery = Arc::new(Delivery::new(Annotations::default(), None, false, 4));
+        let branch = Branch {
+            delivery: delivery.clone(),
+            outcome: None,
+            settled: false,
+        };
+        let mut incoming = Incoming {
+            link: LinkId(0),
+            presettled: false,
+            state: State::Flowing(SmallVec::from_iter([branch])),
+            told: None,
+            retained: None,
+            since: Instant::now(),
+            unsettled: None,
+            progress: None,
+        };
+        assert!(!incoming.tell(&custom(FIRST_STATE_LIMIT)));
+        assert!(incoming.tell(&custom(300)));
+        assert!(delivery.take_state().is_some());
+        assert!(incoming.tell(&custom(300)));
+        assert_eq!(delivery.take_state(), None);
+        assert!(incoming.tell(&DeliveryState::Accepted));
+        assert!(delivery.take_state().is_some());
+    }
 }

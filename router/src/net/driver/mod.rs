@@ -370,7 +370,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 more,
                 settled,
                 aborted,
-                state: _,
+                state,
             } => {
                 self.transfer(
                     link,
@@ -381,6 +381,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                         more,
                         settled,
                         aborted,
+                        state,
                     },
                 );
             }

@@ -220,6 +220,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             branch.delivery.priority,
         );
         let delivery = Arc::new(delivery.counted_in(&self.waiting));
+        if let Some(state) = &incoming.told {
+            delivery.tell_state(state.clone());
+        }
         for octets in &retained.octets {
             delivery.push(octets.clone());
         }
@@ -237,6 +240,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         };
         forward::dispatch(&self.shared, sink, delivery);
         true
+    }
+
+    /// The sender of an incoming message said something of its state: so do all who send it on.
+    pub(super) fn sender_told(&mut self, key: DeliveryKey, state: &DeliveryState) {
+        if let Some(Some(incoming)) = self.incoming.get_mut(key.0 as usize) {
+            incoming.tell(state);
+        }
     }
 
     /// The sender of an incoming message settled it before this side did.

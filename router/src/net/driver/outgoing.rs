@@ -113,6 +113,13 @@ impl Streams {
     }
 }
 
+/// What the source of a message has said of its state since the last look.
+fn told(delivery: &Delivery) -> Option<DeliveryState> {
+    let octets = delivery.take_state()?;
+    let state = DeliveryState::decode_slice(&octets);
+    state.ok().map(|(state, _)| state)
+}
+
 fn modified() -> DeliveryState {
     DeliveryState::Modified {
         delivery_failed: true,
@@ -259,6 +266,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             return false;
         };
         let engine = &mut self.engine;
+        if let Some(state) = told(&current.delivery) {
+            engine.disposition(current.key, Some(state), false);
+        }
         let (progress, end, source_settled) =
             current.delivery.take(|chunks, end, source_settled| {
                 if end == End::Aborted {
@@ -344,6 +354,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             });
             queue.unsettled += 1;
         }
+        if let Some(state) = told(&delivery) {
+            self.engine.disposition(key, Some(state), false);
+        }
         delivery.set_sink(Wake::Outgoing(self.inbox.clone(), link));
         queue.current = Some(Current {
             key,
@@ -368,7 +381,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             self.forget_sent(current.key);
         } else if unsettled && source_settled && !current.delivery.presettled {
             // The source does not wait for an outcome any more: settle as the sender.
-            self.engine.disposition(current.key, None, true);
+            self.engine
+                .disposition(current.key, told(&current.delivery), true);
             self.forget_sent(current.key);
         } else if unsettled {
             let settled = Wake::Settled(self.inbox.clone(), current.key);
@@ -412,6 +426,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     ) {
         let slot = key.0 as usize;
         let Some(sent) = self.outgoing.get(slot).and_then(Option::as_ref) else {
+            if let Some(state) = &state {
+                self.sender_told(key, state);
+            }
             if settled {
                 self.sender_settled(key);
             }
@@ -443,7 +460,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
-    /// The source of a message settled it after it was sent: so does this side, as its sender.
+    /// The source of a message settled it after it was sent, or said something of its state: so does this side, as its
+    /// sender.
     pub(super) fn source_settled(&mut self, key: DeliveryKey) {
         let Some(sent) = self.outgoing.get(key.0 as usize).and_then(Option::as_ref) else {
             return;
@@ -453,10 +471,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let being_sent = queue
             .and_then(|queue| queue.current.as_ref())
             .is_some_and(|current| current.key == key);
-        if being_sent || !sent.delivery.is_source_settled() {
+        if being_sent {
             return;
         }
-        self.engine.disposition(key, None, true);
+        let state = told(&sent.delivery);
+        if !sent.delivery.is_source_settled() {
+            if state.is_some() {
+                self.engine.disposition(key, state, false);
+            }
+            return;
+        }
+        self.engine.disposition(key, state, true);
         self.forget_sent(key);
         self.stream_done(link);
     }
