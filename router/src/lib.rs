@@ -12,6 +12,7 @@ pub mod adaptor;
 pub mod config;
 pub mod control;
 pub mod core;
+mod file_mark;
 mod health;
 pub mod logging;
 pub mod management;

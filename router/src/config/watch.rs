@@ -8,13 +8,15 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
     mem::MaybeUninit,
-    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::io::unix::AsyncFd;
+
+use crate::file_mark::FileMark;
 
 /// Files that change together (certificate and key) are reported together.
 const DEBOUNCE: Duration = Duration::from_millis(200);
@@ -52,9 +54,7 @@ pub struct ConfigWatch {
 
 /// What can be told of files without reading them.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-struct Snapshot(BTreeMap<PathBuf, Mark>);
-
-type Mark = (u64, u64, u64, i64, i64, i64, i64);
+struct Snapshot(BTreeMap<PathBuf, FileMark>);
 
 #[derive(Debug)]
 struct Notify {
@@ -175,16 +175,7 @@ impl Snapshot {
         if let Ok(facts) = fs::metadata(path)
             && facts.is_file()
         {
-            let mark = (
-                facts.dev(),
-                facts.ino(),
-                facts.size(),
-                facts.mtime(),
-                facts.mtime_nsec(),
-                facts.ctime(),
-                facts.ctime_nsec(),
-            );
-            self.0.insert(path.to_owned(), mark);
+            self.0.insert(path.to_owned(), FileMark::from(&facts));
         }
     }
 }

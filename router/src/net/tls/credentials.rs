@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -15,6 +14,7 @@ use rustls::{
 };
 
 use super::TlsError;
+use crate::file_mark::FileMark;
 
 /// Paths that a profile names.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -32,12 +32,9 @@ pub(super) struct Credentials {
     pub(super) marks: Marks,
 }
 
-/// Identity of each file's content; a replaced, rewritten or newly readable file differs.
+/// Of each file; a replaced, rewritten or newly readable one differs.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Marks(Vec<Option<Mark>>);
-
-/// See [`Marks`], of one file.
-pub(super) type Mark = (u64, u64, u64, i64, i64, i64, i64);
+pub(super) struct Marks(Vec<Option<FileMark>>);
 
 impl CredentialFiles {
     /// Each path, once.
@@ -52,24 +49,10 @@ impl CredentialFiles {
             .map(PathBuf::as_path)
     }
 
-    /// Marks as the files are now. Symbolic links are followed.
+    /// Marks as the files are now.
     pub(super) fn marks(&self) -> Marks {
-        Marks(self.paths().map(mark).collect())
+        Marks(self.paths().map(FileMark::of).collect())
     }
-}
-
-/// Mark of one file as it is now; none if there is none.
-pub(super) fn mark(path: &Path) -> Option<Mark> {
-    let facts = fs::metadata(path).ok()?;
-    Some((
-        facts.dev(),
-        facts.ino(),
-        facts.size(),
-        facts.mtime(),
-        facts.mtime_nsec(),
-        facts.ctime(),
-        facts.ctime_nsec(),
-    ))
 }
 
 impl Credentials {

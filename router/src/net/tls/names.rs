@@ -5,24 +5,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    TlsError,
-    credentials::{self, Mark},
-};
+use super::{TlsError, credentials};
+use crate::file_mark::FileMark;
 
 /// A file of names and what it held when it was last usable.
 #[derive(Debug)]
 pub(super) struct Names {
     path: PathBuf,
     /// Of the state last looked at, usable or not.
-    mark: Option<Mark>,
+    mark: Option<FileMark>,
     names: BTreeMap<String, String>,
 }
 
 impl Names {
     /// Reads the file. One that cannot be used names nobody until it can; the log says so.
     pub(super) fn new(path: &Path) -> Self {
-        let mark = credentials::mark(path);
+        let mark = FileMark::of(path);
         let names = Self::read(path).unwrap_or_else(|error| {
             tracing::warn!(target: "router::tls", %error, "names of users are not known");
             BTreeMap::new()
@@ -36,7 +34,7 @@ impl Names {
 
     /// Takes the file's content if it has changed since it was last looked at; what cannot be used changes nothing.
     pub(super) fn refresh(&mut self) -> Option<Result<(), TlsError>> {
-        let mark = credentials::mark(&self.path);
+        let mark = FileMark::of(&self.path);
         if mark == self.mark {
             return None;
         }
