@@ -6,10 +6,12 @@
 
 mod accept;
 mod attach;
+mod closing;
 mod counts;
 mod incoming;
 mod links;
 mod open;
+mod opened;
 mod options;
 mod outcomes;
 mod outgoing;
@@ -29,16 +31,15 @@ use std::{
 
 use amqp::{
     engine::{Connection, Event, SessionId},
-    performative::{Condition, DeliveryState, Open},
+    performative::{Condition, Open},
 };
-use bytes::{Buf as _, BytesMut};
+use bytes::BytesMut;
 use model::router_config::AmqpUrl;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Sleep,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
 
 use self::{
     incoming::Incoming,
@@ -52,20 +53,16 @@ pub use self::{
     options::{Ended, Options, local_open},
 };
 use crate::core::{
-    Offence,
-    connection::{ConnectionHandle, ConnectionId, ConnectionRole},
+    connection::{ConnectionHandle, ConnectionId},
     connection_message::{CONNECTION_INBOX, Command, ConnectionMessage},
     control_message::ControlMessage,
     idle::IdleWatch,
     inbox::Inbox,
-    links::Links,
     shared::Shared,
 };
 
 /// Octets that may wait for the socket before outgoing links are held back.
 const TRANSMIT_HIGH: usize = 256 * 1024;
-/// Time for what is queued when a connection is to be closed.
-const LEAVE: Duration = Duration::from_secs(1);
 /// What the control task may have been told and not have handled before reading pauses, by weight
 /// ([`ControlMessage::weight`]).
 const TOLD_LIMIT: u32 = 1024;
@@ -244,19 +241,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         Poll::Pending
     }
 
-    fn finished(&self) -> Option<Ended> {
-        if self.engine.is_closed() {
-            return Some(if self.closing {
-                Ended::Cancelled
-            } else {
-                Ended::Closed
-            });
-        }
-        self.close_deadline
-            .filter(|deadline| *deadline <= Instant::now())
-            .map(|_| Ended::Cancelled)
-    }
-
     /// Takes what other tasks sent.
     fn poll_messages(&mut self, cx: &mut Context<'_>) -> bool {
         if self.inbox.poll_drain(cx, &mut self.messages).is_pending() {
@@ -299,44 +283,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 self.closing = true;
                 self.close_deadline = Some(Instant::now());
             }
-        }
-    }
-
-    /// Close in order: the last octets of flows that have just ended may still be in the queues.
-    fn leave(&mut self) {
-        let latest = Instant::now() + LEAVE;
-        self.leaving = Some(latest);
-        self.close_deadline.get_or_insert(latest + LEAVE);
-    }
-
-    /// Closes if this connection is to be left and nothing is in the way any more. True if it was closed now.
-    fn close_when_sent(&mut self) -> bool {
-        if self.idle_watch.is_some() && self.is_idle() {
-            self.idle_watch = None;
-        }
-        if self.retiring && self.leaving.is_none() && self.is_idle() {
-            self.leave();
-        }
-        let Some(latest) = self.leaving.filter(|_| !self.closing) else {
-            return false;
-        };
-        let sent = self.ready.is_empty() && !self.engine.transmit().has_remaining();
-        if sent || latest <= Instant::now() {
-            self.close(None);
-            return true;
-        }
-        false
-    }
-
-    fn is_idle(&self) -> bool {
-        self.incoming.iter().all(Option::is_none) && self.outgoing.iter().all(Option::is_none)
-    }
-
-    fn close(&mut self, condition: Option<Condition>) {
-        if !self.closing {
-            self.closing = true;
-            self.close_deadline = Some(Instant::now() + Duration::from_secs(2));
-            self.engine.close(condition);
         }
     }
 
@@ -404,152 +350,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
         }
         Ok(())
-    }
-
-    /// Both sides have opened: the role is final and the connection becomes known to the router.
-    fn opened(&mut self) -> Result<(), Ended> {
-        let facts = self
-            .engine
-            .remote_open()
-            .map(PeerFacts::read)
-            .unwrap_or_default();
-        let mut role = self.options.role;
-        if role == ConnectionRole::InterRouter && !self.options.outgoing && facts.data {
-            role = ConnectionRole::InterRouterData;
-        }
-        let own_edge_data = facts.edge_data && facts.own_frame_size.is_some();
-        if role == ConnectionRole::Edge && !self.options.outgoing && own_edge_data {
-            role = ConnectionRole::EdgeData;
-        }
-        let own_id = &self.shared.space.id;
-        let refused = if facts.container.len() > links::LONGEST_NAME {
-            let condition = links::too_long();
-            Some((Ended::Protocol(describe(&condition)), condition))
-        } else if role != ConnectionRole::Normal && facts.container == *own_id {
-            let ended = Ended::DuplicateId(own_id.clone());
-            let condition = Condition::new("amqp:not-allowed", ended.to_string());
-            Some((ended, condition))
-        } else {
-            None
-        };
-        if let Some((ended, condition)) = refused {
-            if !self.options.outgoing {
-                let open = self.local_open(role).performative();
-                self.engine.open(Some(open));
-            }
-            self.engine.close(Some(condition));
-            return Err(ended);
-        }
-        if !self.options.outgoing {
-            let open = self.local_open(role).performative();
-            self.engine.open(Some(open));
-        }
-        if role != ConnectionRole::Normal {
-            // Our Open says 16 KiB for the sake of C routers, and more to peers that know the property.
-            let own = self.options.max_frame_size;
-            self.engine
-                .set_receive_frame_limit(own.max(LARGE_FRAME_SIZE));
-        }
-        if let (Some(size), true) = (facts.own_frame_size, role != ConnectionRole::Normal) {
-            self.engine.set_transmit_frame_size(size);
-        }
-        let mut management = self.options.facts.clone();
-        management.cost = self.options.cost.max(facts.cost.unwrap_or(1));
-        management.properties = facts.properties;
-        management.sasl = self
-            .engine
-            .sasl_mechanism()
-            .map(|mechanism| mechanism.as_str().to_owned())
-            .unwrap_or_default();
-        let proven = management
-            .user
-            .take()
-            .filter(|_| management.sasl == "EXTERNAL");
-        management.user = proven.or_else(|| self.engine.authenticated_as().map(str::to_owned));
-        let group = self.options.group.as_ref();
-        management.group = group
-            .map(|group| group.correlator.to_string())
-            .or(facts.group);
-        management.group_ordinal = group.map_or(facts.ordinal, |group| group.ordinal);
-        management.opened = Some(Instant::now());
-        let handle = Arc::new(ConnectionHandle {
-            id: self.id,
-            inbox: self.inbox.clone(),
-            worker: crate::worker::current().unwrap_or_default(),
-            role,
-            outgoing: self.options.outgoing,
-            streaming: facts.streaming,
-            trunking: facts.trunking,
-            own_peer: facts.own_frame_size.is_some(),
-            container: facts.container,
-            facts: management,
-            mesh: arc_swap::ArcSwapOption::empty(),
-            octets_in: 0.into(),
-            octets_out: 0.into(),
-            last_delivery: 0.into(),
-            links: Links::default(),
-            answers: Arc::default(),
-        });
-        self.handle = Some(handle.clone());
-        self.shared.counters.connection_opened(role);
-        debug!(target: "router::server", connection = self.id.0, role = role.as_str(), peer = %handle.container, "connection opened");
-        self.tell(ControlMessage::ConnectionUp(handle));
-        if role == ConnectionRole::InterRouter && self.options.outgoing {
-            self.attach_router_links();
-            self.invite_data();
-        }
-        Ok(())
-    }
-
-    /// From now on data connections may be made beside this one.
-    fn invite_data(&self) {
-        if let (Some(beside), Some(group)) = (&self.options.beside, &self.options.group) {
-            beside.send_replace(Some(group.clone()));
-        }
-    }
-
-    fn local_open(&self, role: ConnectionRole) -> LocalOpen<'_> {
-        local_open(&self.shared, self.id, &self.options, role)
-    }
-
-    /// The connection is gone: every message in it gets its outcome, and the control task is told.
-    fn end(&mut self) {
-        for message in self
-            .inbox
-            .close()
-            .into_iter()
-            .chain(self.messages.drain(..))
-        {
-            if let ConnectionMessage::Deliver { delivery, .. } = message {
-                delivery.report(Some(DeliveryState::Released), true);
-            }
-        }
-        for link in 0..self.links.len() {
-            self.drop_link(amqp::engine::LinkId(
-                u32::try_from(link).unwrap_or(u32::MAX),
-            ));
-        }
-        self.streams.release_all();
-        for sent in self.outgoing.drain(..).flatten() {
-            sent.lost();
-        }
-        for incoming in self.incoming.drain(..).flatten() {
-            incoming.abort();
-        }
-        if let Some(role) = self.handle.as_ref().map(|handle| handle.role) {
-            self.shared.counters.connection_ended(role);
-            self.tell(ControlMessage::ConnectionDown(self.id));
-        }
-    }
-
-    /// Counts and logs the end of an open connection if the peer is to blame.
-    fn complain(&self, ended: &Ended) {
-        if let (Some(handle), Ended::Protocol(reason)) = (&self.handle, ended) {
-            // The condition: what follows may be any number of things.
-            let kind = reason.split(": ").next().unwrap_or_default();
-            self.shared
-                .offended(Offence::Protocol, &handle.facts.host, kind, reason);
-        }
     }
 
     /// Tells the control task something of this connection.
