@@ -35,7 +35,7 @@ pub struct Counters {
     pub links_blocked: AtomicU64,
     /// TCP streams that were translated between framings.
     pub streams_translated: AtomicU64,
-    /// Messages broken off because too much waited for the readers of their connection.
+    /// Messages broken off because too much waited for their readers, on their connection or in their session.
     pub broken_off: AtomicU64,
     /// AMQP connections that were opened so far.
     pub amqp_opened: AtomicU64,

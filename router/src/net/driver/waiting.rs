@@ -185,6 +185,25 @@ fn doomed(
     (doomed, left)
 }
 
+/// Why a message is broken off.
+#[derive(Clone, Copy, Debug)]
+enum Reason {
+    /// So many octets of all messages of the connection wait.
+    Connection(usize),
+    /// It holds up others of its session, and so many octets of it wait.
+    Session(usize),
+}
+
+impl Reason {
+    /// What the peer and the log are told.
+    fn text(self) -> &'static str {
+        match self {
+            Self::Connection(_) => "too much waits for its readers on this connection",
+            Self::Session(_) => "a message that does not move takes most of its session's window",
+        }
+    }
+}
+
 /// What waits of a message, and how it moves: that of its slowest reader.
 fn backlog(branches: &[Branch]) -> Backlog {
     branches
@@ -205,13 +224,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     pub(super) fn crowded(&mut self, incoming: &mut Incoming, key: DeliveryKey, more: bool) {
         self.watch_waiting();
         let now = Instant::now();
-        if self.waiting.load(Ordering::Relaxed) <= FULL {
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        if waiting <= FULL {
             return;
         }
         if !self.crowd.hopeless {
             self.crowd.full_since.get_or_insert(now);
         } else if (more || incoming.presettled) && incoming.waits() {
-            self.break_off(incoming, key);
+            self.break_off(incoming, key, Reason::Connection(waiting));
         }
     }
 
@@ -243,19 +263,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             .full_since
             .is_some_and(|since| now.saturating_duration_since(since) >= PATIENCE);
         let narrowing = self.narrowing();
-        let stuck: Vec<DeliveryKey> = candidates
+        let mut stuck: Vec<(DeliveryKey, Reason)> = candidates
             .iter()
             .filter(|candidate| candidate.is_stuck(now) && narrowing.contains(&candidate.key))
-            .map(|candidate| candidate.key)
+            .map(|candidate| (candidate.key, Reason::Session(candidate.waiting)))
             .collect();
-        let (mut doomed, left) = doomed(candidates, waiting, full, now);
-        doomed.extend(stuck);
-        for key in doomed {
+        let (doomed, left) = doomed(candidates, waiting, full, now);
+        stuck.retain(|(key, _)| !doomed.contains(key));
+        let doomed = doomed.into_iter();
+        for (key, reason) in doomed
+            .map(|key| (key, Reason::Connection(waiting)))
+            .chain(stuck)
+        {
             let Some(mut incoming) = self.incoming.get_mut(key.0 as usize).and_then(Option::take)
             else {
                 continue;
             };
-            self.break_off(&mut incoming, key);
+            self.break_off(&mut incoming, key, reason);
             if !self.engine.is_complete(key) {
                 self.incoming[key.0 as usize] = Some(incoming);
             }
@@ -347,8 +371,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
-    /// Ends a message on both sides because too much of this connection waits.
-    fn break_off(&mut self, incoming: &mut Incoming, key: DeliveryKey) {
+    /// Ends a message on both sides.
+    fn break_off(&mut self, incoming: &mut Incoming, key: DeliveryKey, reason: Reason) {
         for branch in incoming.branches() {
             branch.delivery.break_off();
         }
@@ -357,18 +381,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             .counters
             .broken_off
             .fetch_add(1, Ordering::Relaxed);
-        let text = "too much waits for its readers on this connection";
+        let text = reason.text();
         if let Some(handle) = &self.handle
             && let Some(silent) = self
                 .shared
                 .complaints
                 .due(&format!("{text} {}", handle.container))
         {
-            let mebibytes = WAITING_LIMIT >> 20;
+            let (Reason::Connection(waiting) | Reason::Session(waiting)) = reason;
+            let mebibytes = waiting >> 20;
+            let going = match reason {
+                Reason::Connection(_) => "streams whose readers are stuck or slow are broken off",
+                Reason::Session(_) => "it is broken off",
+            };
             tracing::warn!(
                 target: "router::server",
                 peer = %handle.container, silent, mebibytes,
-                "{text}: streams whose readers are stuck are broken off"
+                "{text}: {going}"
             );
         }
         let condition = Condition::new("amqp:resource-limit-exceeded", text);
