@@ -13,7 +13,8 @@ use std::time::Instant;
 
 use super::hello::Link;
 use super::message::{self, Body, Header, RouterAdvertisement, Run};
-use super::{Annotations, ControlLink, FLOOD_MEMORY, Output, Routing, is_due};
+use super::{ControlLink, FLOOD_MEMORY, Output, Routing, is_due};
+use crate::core::annotations::Annotations;
 
 /// Number of the first link state of a run.
 pub(super) const FIRST: i64 = 1;

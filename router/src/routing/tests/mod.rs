@@ -7,11 +7,10 @@ mod wire;
 
 use bytes::Bytes;
 
-use crate::routing;
-
+use super::RouterId;
 use super::decode::Envelope;
 use super::message::{self, Body, Header};
-use super::{Annotations, RouterId};
+use crate::{core::annotations::Annotations, routing};
 
 /// A recorded message by name.
 fn recorded(name: &str) -> Bytes {

@@ -9,8 +9,9 @@ use super::super::message::{
     self, Body, Change, Descriptor, Destination, Hello, LinkStateUpdate, MessageError,
     RouterAdvertisement,
 };
-use super::super::{Annotations, Config, ControlLink, LogEvent, Output, Routing, Treatment};
+use super::super::{Config, ControlLink, LogEvent, Output, Routing, Treatment};
 use super::{decode, encode, encode_marked, id, recorded};
+use crate::core::annotations::Annotations;
 
 fn descriptor(key: &str, treatment: Treatment, mesh: Option<&str>) -> Descriptor {
     Descriptor {
