@@ -34,8 +34,8 @@ use crate::interrupt::Interrupts;
 use crate::session::Session;
 use crate::ui::Ui;
 
-/// The C library's gives back only what is free at the end of its heap: what was needed once would stay for good.
-/// Its options are in `.cargo/config.toml`.
+/// Takes less CPU than the C library's, which has to be asked for what is free (see `command::run_router`), and a little more
+/// memory. Its options are in `.cargo/config.toml`.
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

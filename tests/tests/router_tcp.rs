@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use e2e::{
-    Backend, Pattern, Plan, SOON,
+    Backend, Pattern, Plan, SOON, eventually,
     mesh::Mesh,
     rows,
     tcp::{
@@ -397,4 +397,44 @@ async fn clients_that_do_not_read_cost_little_memory_and_no_one_elses_time() {
         sending.await.unwrap().unwrap();
     }
     service.idle().await;
+}
+
+/// Clients that do not read while their servers send.
+const WAITED_FOR: usize = 60;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_in_which_octets_waited_goes_back_to_the_host() {
+    let service = Service::new(Encapsulation::Lite).await;
+    let (client, server) = service.pair().await;
+    there_and_back(client, server, 1_000_000).await;
+    service.idle().await;
+    let router = &service.mesh.routers[0];
+    let before = router.resident_memory();
+
+    let mut flows = Vec::new();
+    for seed in 0..WAITED_FOR {
+        let (client, mut server) = service.pair().await;
+        let pattern = Pattern::new(seed, LARGE);
+        flows.push((
+            client,
+            tokio::spawn(async move { pattern.send(&mut server).await }),
+        ));
+    }
+    let grown = || router.resident_memory().saturating_sub(before);
+    eventually("octets wait", async || match grown() {
+        40_000_000.. => Ok(()),
+        few => Err(few.to_string()),
+    })
+    .await;
+    for (client, sending) in flows {
+        reset(client);
+        let sent = within("the server is told", SOON, sending).await.unwrap();
+        assert!(sent.is_err(), "nobody reads so much");
+    }
+    service.idle().await;
+    eventually("memory goes back", async || match grown() {
+        few @ ..8_000_000 => Ok(few),
+        much => Err(much.to_string()),
+    })
+    .await;
 }

@@ -1,6 +1,8 @@
 //! `skupper router`: runs a router from its configuration file, in the foreground.
 
 use std::path::PathBuf;
+#[cfg(not(feature = "jemalloc"))]
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use router::{RouterOptions, logging::Format};
@@ -8,6 +10,10 @@ use router::{RouterOptions, logging::Format};
 use crate::args::cobra;
 use crate::error::CommandError;
 use crate::supervisor;
+
+/// Between two looks at whether memory can be given back
+#[cfg(not(feature = "jemalloc"))]
+const UPKEEP: Duration = Duration::from_secs(5);
 
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
@@ -54,5 +60,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CommandError> {
             LogFormat::Json => Format::Json,
         },
     };
+    #[cfg(not(feature = "jemalloc"))]
+    let _upkeep = heap::Upkeep::start(UPKEEP)
+        .map_err(|error| CommandError::failed(format!("could not start: {error}")))?;
     router::run(&options, supervisor::tell_ready).map_err(CommandError::failed)
 }
