@@ -6,7 +6,7 @@ use std::{
 };
 
 use amqp::{
-    Described, Value,
+    Described, Symbol, Value,
     engine::{
         ClientSasl, Connection, ConnectionConfig, DeliveryKey, Event, LinkId, Sent, SessionId,
     },
@@ -83,13 +83,34 @@ impl Peer {
         Self::with(port, container, config).await
     }
 
+    /// As [`Self::named`], as the main connection of a group to a listener of the role `inter-router`.
+    ///
+    /// # Panics
+    /// As [`Self::named`].
+    pub async fn main_of(port: u16, container: &str, group: &str, ordinal: u64) -> Self {
+        let symbol = |name: &'static str| Value::Symbol(Symbol::from_static(name));
+        let properties = vec![
+            (symbol("qd.group-correlator"), Value::from(group)),
+            (symbol("qd.group-ordinal"), Value::Ulong(ordinal)),
+        ];
+        let open = Open {
+            properties,
+            ..Open::default()
+        };
+        let config = ConnectionConfig {
+            open,
+            ..ConnectionConfig::default()
+        };
+        Self::with(port, container, config).await
+    }
+
     async fn with(port: u16, container: &str, config: ConnectionConfig) -> Self {
         let config = ConnectionConfig {
             open: Open {
                 container_id: container.to_owned(),
                 max_frame_size: 16_384,
                 channel_max: 100,
-                ..Open::default()
+                ..config.open
             },
             ..config
         };

@@ -7,10 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use amqp::engine::Event;
 use e2e::{
     Backend, Family, Pattern, Plan, Relay, SOON, TestRouter, environment, eventually,
     mesh::{PROFILE, connector, interior, listener},
-    peer::states_pass,
+    peer::{Peer, states_pass},
     rows,
     tcp::{
         LONG, connect, ends, over, round_trip, tcp_connector, tcp_listener, there_and_back, works,
@@ -565,6 +566,141 @@ async fn new_certificates_of_3_5_interrupt_nothing() {
     works(port).await;
     let log = near.log();
     assert!(!log.contains("neighbour lost"), "{log}");
+}
+
+/// Whoever comes late with old certificates is sent away, and takes no place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_main_connection_of_old_certificates_is_refused_as_at_3_5() {
+    for kind in [Kind::Ours, Kind::C(Family::V35)] {
+        if kind != Kind::Ours && !Family::V35.available() {
+            continue;
+        }
+        let (links, port) = listener("links", Role::InterRouter);
+        let mut config = interior("r0");
+        config.put_listener(links);
+        let _router = kind.start(config).await;
+        let dial = async |ordinal| Peer::main_of(port, "peer", "abcdefghijklmno", ordinal).await;
+        let ends = async |mut peer: Peer| {
+            let closed = tokio::spawn(async move {
+                peer.until(|event| matches!(event, Event::Closed { .. }))
+                    .await
+            });
+            // C routers close the socket, which the peer takes badly.
+            let ended = tokio::time::timeout(Duration::from_secs(3), closed).await;
+            ended.is_ok()
+        };
+        let first = dial(5).await;
+        assert!(ends(dial(4).await).await, "{kind:?}");
+        let newer = dial(6).await;
+        assert!(ends(dial(5).await).await, "{kind:?}");
+        assert!(!ends(newer).await, "{kind:?}");
+        assert!(!ends(first).await, "{kind:?}");
+    }
+}
+
+/// So does this router when it dials one of its kind or of 3.5: streams end where they began, new ones have the new
+/// connections.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_certificates_of_ours_interrupt_nothing() {
+    for peer in [None, Some(Family::V35)] {
+        if peer.is_some_and(|family| !family.available()) {
+            continue;
+        }
+        let mut plan = Plan::routers(2).secured().chain();
+        plan.configs[0].router.data_connection_count = Some(2);
+        plan.configs[0]
+            .ssl_profiles
+            .get_mut(PROFILE)
+            .unwrap()
+            .ordinal = Some(1);
+        let echo = Backend::new().echo();
+        let mut ports = Vec::new();
+        for (from, to) in [(0, 1), (1, 0)] {
+            let address = format!("service-{to}");
+            let (tcp, port) = tcp_listener(&address, &address);
+            plan.configs[from].put_tcp_listener(tcp);
+            plan.configs[to].put_tcp_connector(tcp_connector(&address, &address, echo.port));
+            ports.push(port);
+        }
+        let mut mesh = plan.start_as(&[None, peer]).await;
+        let until_numbers = async |router: &TestRouter, wanted: &[i64]| {
+            let told = |found: &[_]| {
+                let of_group = |row: &&_| rows::text(row, "role").starts_with("inter-router");
+                let group = found.iter().filter(of_group);
+                let mut numbers: Vec<_> =
+                    group.map(|row| rows::number(row, "groupOrdinal")).collect();
+                numbers.sort_unstable();
+                numbers == wanted
+            };
+            router
+                .until(&format!("groups {wanted:?}"), "connection", told)
+                .await;
+        };
+        let (old, new) = (0, 2);
+        until_numbers(&mesh.routers[0], &[old; 3]).await;
+        for port in &ports {
+            works(*port).await;
+        }
+        let mut streams = Vec::new();
+        for port in ports.iter().cycle().take(4) {
+            streams.push(connect(*port).await);
+        }
+        let mut echoed = async || {
+            for stream in &mut streams {
+                stream.write_all(b"x").await.unwrap();
+                let answer = within("an echo", SOON, stream.read_u8()).await;
+                assert_eq!(answer.unwrap(), b'x', "on an old connection");
+            }
+        };
+        echoed().await;
+        let always = ports.clone().into_iter().map(|port| {
+            tokio::spawn(async move {
+                for seed in 0.. {
+                    round_trip(port, Pattern::new(seed, 10_000)).await?;
+                }
+                anyhow::Ok(())
+            })
+        });
+        let always: Vec<_> = always.collect();
+        mesh.routers[0].reconfigure(|config| {
+            config.ssl_profiles.get_mut(PROFILE).unwrap().ordinal = Some(2);
+        });
+        mesh.routers[0]
+            .until("the new group", "connection", |found| {
+                let new = |row: &&_| rows::number(row, "groupOrdinal") == 2;
+                found.iter().filter(new).count() == 3
+            })
+            .await;
+        for _ in 0..3 {
+            for port in &ports {
+                works(*port).await;
+            }
+            echoed().await;
+        }
+        // Nobody is left on those without a stream.
+        mesh.routers[0]
+            .until(
+                "connections without messages are closed",
+                "connection",
+                |found| {
+                    let of_group = |row: &&_| rows::text(row, "role").starts_with("inter-router");
+                    found.iter().filter(of_group).count() < 6
+                },
+            )
+            .await;
+        echoed().await;
+        drop(streams);
+        until_numbers(&mesh.routers[0], &[new; 3]).await;
+        for task in always {
+            assert!(!task.is_finished(), "{:?}", task.await);
+            task.abort();
+        }
+        for router in &mesh.routers {
+            let log = router.log();
+            assert!(!log.contains("neighbour lost"), "{log}");
+        }
+        mesh.converged().await;
+    }
 }
 
 /// As between C routers alone.

@@ -9,10 +9,13 @@ use std::{
     time::Instant,
 };
 
+use amqp::performative::Condition;
+
 use super::Control;
 use crate::{
     core::{
         connection::{ConnectionHandle, ConnectionId, ConnectionRole},
+        connection_message::Command,
         table::Neighbour,
     },
     routing::ControlLink,
@@ -76,6 +79,22 @@ impl Connections {
             .filter(|other| key(other).is_some_and(|(of, before)| of == group && before <= ordinal))
             .map(|other| other.id)
             .collect()
+    }
+
+    /// True if it is a main connection of a peer that has one of newer certificates in the same group.
+    fn is_outdated(&self, main: ConnectionId) -> bool {
+        let Some(this) = self.get(main).filter(|this| !this.outgoing) else {
+            return false;
+        };
+        let Some((group, ordinal, container, _)) = group_of(this) else {
+            return false;
+        };
+        self.iter()
+            .filter(|other| other.role == this.role)
+            .filter_map(|other| group_of(other))
+            .any(|other| {
+                other.0 == group && (other.2, other.3) == (container, false) && other.1 > ordinal
+            })
     }
 
     /// Takes doubts away from connections that have received something since. True if there were any such.
@@ -144,10 +163,28 @@ impl Control {
             && connection.outgoing
             && self.shared.space.edge;
         self.connections.insert(connection);
+        if self.refuse_outdated(id) {
+            return;
+        }
         if uplink {
             self.uplinks.candidate(id);
         }
         self.dirty = true;
+    }
+
+    /// Closes a connection if there is a newer one of its group, as routers of 3.x do. True if so.
+    pub(super) fn refuse_outdated(&mut self, id: ConnectionId) -> bool {
+        let Some(connection) = self.connections.get(id) else {
+            return false;
+        };
+        let refused =
+            connection.role == ConnectionRole::InterRouter && self.connections.is_outdated(id);
+        if refused {
+            let text = "Existing connection takes precedence";
+            let condition = Condition::new("amqp:connection:forced", text);
+            connection.command(Command::Close(Some(condition)));
+        }
+        refused
     }
 
     pub(super) fn connection_down(&mut self, id: ConnectionId) {
@@ -237,8 +274,15 @@ mod tests {
         assert_eq!(data_of(&connections, 1), [2]);
         assert_eq!(data_of(&connections, 4), [3]);
         assert_eq!(connections.earlier(ConnectionId(4)), [ConnectionId(1)]);
+        assert!(!connections.is_outdated(ConnectionId(4)));
         // An old edition that comes late takes nobody's place.
         connections.insert(handle(5, MAIN, "g", 1));
         assert_eq!(connections.earlier(ConnectionId(5)), [ConnectionId(1)]);
+        assert!(connections.is_outdated(ConnectionId(5)));
+        for (id, group) in [(6, "other"), (7, "g")] {
+            connections.by_id.remove(&ConnectionId(4));
+            connections.insert(handle(id, MAIN, group, 1));
+            assert!(!connections.is_outdated(ConnectionId(id)));
+        }
     }
 }

@@ -238,6 +238,9 @@ impl Control {
             ControlMessage::ConnectionUp(connection) => self.connection_up(connection),
             ControlMessage::ConnectionDown(id) => self.connection_down(id),
             ControlMessage::ControlLinksUp(id) => {
+                if self.refuse_outdated(id) {
+                    return;
+                }
                 if let (Some(routing), Some(connection)) =
                     (&mut self.routing, self.connections.get(id))
                 {
@@ -245,6 +248,10 @@ impl Control {
                     routing.link_up(link, connection.facts.cost, now);
                     for old in self.connections.earlier(id) {
                         routing.hand_over(ControlLink(old.0), link, now);
+                        let old = self.connections.get(old).filter(|old| old.outgoing);
+                        if let Some(old) = old {
+                            old.command(Command::HandOver);
+                        }
                     }
                 }
                 self.dirty = true;

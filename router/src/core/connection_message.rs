@@ -62,6 +62,8 @@ pub enum Command {
     Handled(u32),
     /// Close the connection as soon as no message is under way on it.
     Retire,
+    /// Another main connection has taken over: detach the control links, and retire once the peer knows it, too.
+    HandOver,
     /// Let go of this as soon as no message is under way on the connection.
     WhenIdle(IdleWatch),
     /// Close the connection with this condition; none closes the socket without an AMQP close.

@@ -3,7 +3,8 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{
-    driver::{self, Ended, Group, Options},
+    driver::{self, Ended, Group, HANDED_OVER, Options},
     failover::{Next, Servers, Told},
     listener::{engine_config, role_of, session_limit, with_large_frames},
     proxy::{self, Proxy},
@@ -64,12 +65,37 @@ pub struct Connector {
     takes_ordinal: Mutex<Option<Arc<AmqpUrl>>>,
     /// Correlator of the main connection, once it is open and data connections may be made beside it. Every main
     /// connection has a new one: C routers of 3.x refuse one that they know as long as the old connection looks alive to
-    /// them. None without data connections.
+    /// them. One with newer certificates has the name of that which it takes over from. None for uplinks without data
+    /// connections.
     group: Option<watch::Sender<Option<Group>>>,
 }
 
 /// How to reach the driver of a connection, once it is open.
-type Opened = OnceLock<Arc<Inbox<ConnectionMessage>>>;
+#[derive(Debug, Default)]
+struct Opened(watch::Sender<Option<Arc<Inbox<ConnectionMessage>>>>);
+
+impl Opened {
+    fn get(&self) -> Option<Arc<Inbox<ConnectionMessage>>> {
+        self.0.borrow().clone()
+    }
+
+    async fn until(&self) {
+        let mut opened = self.0.subscribe();
+        // The sender is here.
+        let _ = opened.wait_for(Option::is_some).await;
+    }
+}
+
+/// A main connection, from dialling on.
+struct Main {
+    server: Arc<AmqpUrl>,
+    correlator: Arc<str>,
+    /// Number of the certificates, 0 if they have none.
+    ordinal: u64,
+    started: Instant,
+    opened: Arc<Opened>,
+    attempt: Pin<Box<dyn Future<Output = Result<Ended, String>> + Send>>,
+}
 
 impl Connector {
     /// Starts a connector's connections; they end with `cancel`. `data` data connections are made on as many workers.
@@ -96,7 +122,8 @@ impl Connector {
         let connector = Arc::new(Self {
             servers: Mutex::new(Servers::new(own)),
             takes_ordinal: Mutex::default(),
-            group: (data > 0).then(|| watch::Sender::new(None)),
+            group: (data > 0 || role == ConnectionRole::InterRouter)
+                .then(|| watch::Sender::new(None)),
             role,
             config,
             shared: shared.clone(),
@@ -105,7 +132,10 @@ impl Connector {
             environment: proxy::Environment::of_process(),
         });
         if let Some(worker) = shared.workers.get(shared.next_worker()) {
-            worker.spawn(connector.clone().keep_connected(cancel.child_token()));
+            let task = connector
+                .clone()
+                .keep_connected(worker.clone(), cancel.child_token());
+            worker.spawn(task);
         }
         let Some(group) = &connector.group else {
             return;
@@ -118,22 +148,27 @@ impl Connector {
     }
 
     /// The main connection.
-    async fn keep_connected(self: Arc<Self>, cancel: CancellationToken) {
+    async fn keep_connected(self: Arc<Self>, worker: WorkerHandle, cancel: CancellationToken) {
         let mut backoff = Backoff::default();
         self.report("CONNECTING", String::new());
         let mut reported = String::new();
         loop {
-            let started = Instant::now();
             let server = self.servers().current();
-            let group = self.group.as_ref().map(|_| Group {
-                correlator: random_name(CORRELATOR).into(),
-                ordinal: self.ordinal_for(&server),
-                server: server.clone(),
-            });
-            let opened = Opened::new();
-            let outcome = self
-                .connect_and_drive(self.role, &server, group, &opened, &cancel)
-                .await;
+            let mut main = self.dial_main(&server, random_name(CORRELATOR).into(), &cancel);
+            let outcome = loop {
+                let (server, correlator) = (main.server.clone(), main.correlator.clone());
+                let (ordinal, opened) = (main.ordinal, main.opened.clone());
+                let newer = tokio::select! {
+                    outcome = &mut main.attempt => break outcome,
+                    newer = self.successor(&server, &correlator, ordinal, &opened, &cancel) => newer,
+                };
+                // It ends when the messages on it have come to their end.
+                let old = std::mem::replace(&mut main, newer);
+                worker.spawn(async move {
+                    let _ = old.attempt.await;
+                });
+            };
+            let (server, opened, started) = (&main.server, &main.opened, main.started);
             if let Some(group) = &self.group {
                 group.send_replace(None);
             }
@@ -166,6 +201,79 @@ impl Connector {
         }
     }
 
+    fn dial_main(
+        self: &Arc<Self>,
+        server: &Arc<AmqpUrl>,
+        correlator: Arc<str>,
+        cancel: &CancellationToken,
+    ) -> Main {
+        let group = self.group.as_ref().map(|_| Group {
+            correlator: correlator.clone(),
+            ordinal: self.ordinal_for(server),
+            server: server.clone(),
+        });
+        let profile = self.config.ssl_profile.as_deref();
+        let issue = profile.and_then(|profile| self.profiles.issue(profile));
+        let opened = Arc::new(Opened::default());
+        let attempt = {
+            let (connector, server) = (self.clone(), server.clone());
+            let (opened, cancel) = (opened.clone(), cancel.clone());
+            Box::pin(async move {
+                connector
+                    .connect_and_drive(connector.role, &server, group, &opened, &cancel)
+                    .await
+            })
+        };
+        Main {
+            server: server.clone(),
+            correlator,
+            ordinal: issue.map_or(0, |issue| issue.ordinal()),
+            started: Instant::now(),
+            opened,
+            attempt,
+        }
+    }
+
+    /// Waits for newer certificates than those of an open main connection, numbered `ordinal`, and makes one with them
+    /// that takes over from it. Only between interiors, and only if the peer knows what is meant: others would take it for
+    /// a second link.
+    async fn successor(
+        self: &Arc<Self>,
+        server: &Arc<AmqpUrl>,
+        correlator: &Arc<str>,
+        ordinal: u64,
+        opened: &Opened,
+        cancel: &CancellationToken,
+    ) -> Main {
+        let mut backoff = Backoff::default();
+        let mut reported = String::new();
+        opened.until().await;
+        let profile = match &self.config.ssl_profile {
+            Some(profile) if self.role == ConnectionRole::InterRouter => profile,
+            _ => std::future::pending().await,
+        };
+        loop {
+            self.profiles.raised(profile, ordinal).await;
+            if self.ordinal_for(server).is_none() {
+                std::future::pending::<()>().await;
+            }
+            let mut newer = self.dial_main(server, correlator.clone(), cancel);
+            let newer_opened = newer.opened.clone();
+            let reason = tokio::select! {
+                () = newer_opened.until() => return newer,
+                outcome = &mut newer.attempt => match outcome {
+                    Ok(ended) => reason(&ended),
+                    Err(reason) => reason,
+                },
+            };
+            if reported != reason {
+                warn!(target: "router::server", connector = %self.config.name, host = %server.address, %reason, "not connected with new certificates, the old connection stays");
+                reported = reason;
+            }
+            backoff.pause(cancel).await;
+        }
+    }
+
     /// A data connection, whenever there is a main connection that takes them.
     async fn accompany(
         self: Arc<Self>,
@@ -185,7 +293,7 @@ impl Connector {
             };
             let Some(found) = found else { return };
             let started = Instant::now();
-            let opened = Arc::new(Opened::new());
+            let opened = Arc::new(Opened::default());
             let mut attempt = {
                 let (connector, group) = (self.clone(), found.clone());
                 let (opened, cancel) = (opened.clone(), cancel.clone());
@@ -206,10 +314,25 @@ impl Connector {
                 _ = group.wait_for(|now| now.as_ref().is_some_and(|now| *now != found)) => true,
             };
             if regrouped {
+                let newer = group.borrow().clone();
                 // What is under way on the old connection comes to its end there.
                 if let Some(inbox) = opened.get() {
-                    let _ = inbox.push(ConnectionMessage::Command(Command::Retire));
-                    worker.spawn(attempt);
+                    let retire = ConnectionMessage::Command(Command::Retire);
+                    if newer.is_some_and(|newer| newer.correlator == found.correlator) {
+                        // It is used until both sides see the new main connection.
+                        worker.spawn(async move {
+                            if tokio::time::timeout(HANDED_OVER, &mut attempt)
+                                .await
+                                .is_err()
+                            {
+                                let _ = inbox.push(retire);
+                                attempt.await;
+                            }
+                        });
+                    } else {
+                        let _ = inbox.push(retire);
+                        worker.spawn(attempt);
+                    }
                 }
                 continue;
             }
@@ -276,7 +399,7 @@ impl Connector {
             options,
             cancel.clone(),
             |handle, open| {
-                let _ = opened.set(handle.inbox.clone());
+                opened.0.send_replace(Some(handle.inbox.clone()));
                 if main {
                     info!(target: "router::server", connector = %self.config.name, host = %server.address, peer = %handle.container, "connected");
                     self.told(Told::read(open));

@@ -9,7 +9,7 @@ use amqp::{
 use bytes::Buf as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Driver, Ended};
+use super::{Driver, Ended, HANDED_OVER};
 use crate::core::{
     Offence, connection_message::ConnectionMessage, control_message::ControlMessage,
 };
@@ -17,6 +17,26 @@ use crate::core::{
 /// Time for what is queued when a connection is to be closed.
 const LEAVE: Duration = Duration::from_secs(1);
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    /// Another main connection of this connector has taken over, as C routers of 3.x do it: the control links go at once,
+    /// and the messages that are under way come to their end here.
+    pub(super) fn hand_over(&mut self) {
+        let links = [
+            self.router_links.control_out.take(),
+            self.router_links.control_in.take(),
+        ];
+        for link in links.into_iter().flatten() {
+            self.engine.detach(link, true, None);
+            self.drop_link(link);
+        }
+        self.retire_at = Some(Instant::now() + HANDED_OVER);
+    }
+
+    pub(super) fn retire_when_due(&mut self, now: Instant) {
+        if self.retire_at.take_if(|at| *at <= now).is_some() {
+            self.retiring = true;
+        }
+    }
+
     /// Close in order: the last octets of flows that have just ended may still be in the queues.
     pub(super) fn leave(&mut self) {
         let latest = Instant::now() + LEAVE;

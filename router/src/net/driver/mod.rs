@@ -63,6 +63,8 @@ use crate::core::{
 
 /// Octets that may wait for the socket before outgoing links are held back.
 const TRANSMIT_HIGH: usize = 256 * 1024;
+/// A connection that another one has taken the place of may be given messages for so long: until the peer sees it, too.
+pub const HANDED_OVER: Duration = Duration::from_secs(5);
 /// What the control task may have been told and not have handled before reading pauses, by weight
 /// ([`ControlMessage::weight`]).
 const TOLD_LIMIT: u32 = 1024;
@@ -151,6 +153,8 @@ pub(crate) struct Driver<S> {
     leaving: Option<Instant>,
     /// To be left when no message is under way.
     retiring: bool,
+    /// When that begins.
+    retire_at: Option<Instant>,
     /// To be let go of when no message is under way.
     idle_watch: Option<IdleWatch>,
     closing: bool,
@@ -194,6 +198,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             told: 0,
             leaving: None,
             retiring: false,
+            retire_at: None,
             idle_watch: None,
             closing: false,
             close_deadline: None,
@@ -272,6 +277,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             Command::DetachProxy { address, consumer } => self.detach_proxy(&address, consumer),
             Command::Handled(weight) => self.told = self.told.saturating_sub(weight),
             Command::Retire => self.retiring = true,
+            Command::HandOver => self.hand_over(),
             Command::WhenIdle(watch) => {
                 if !self.is_idle() {
                     watch.note_busy();

@@ -118,6 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             self.reminders.at,
             self.stuck_at,
             self.crowd.look_at,
+            self.retire_at,
         ]
         .into_iter()
         .flatten()
@@ -145,6 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.remind(now);
         self.count_stuck(now);
         self.look_at_waiting(now);
+        self.retire_when_due(now);
         self.trim();
         Ok(true)
     }

@@ -112,6 +112,19 @@ impl TlsProfiles {
         })
     }
 
+    /// Waits until the profile numbers its set of certificates higher than this.
+    pub(in crate::net) async fn raised(&self, profile: &str, ordinal: u64) {
+        let mut changed = self.changed.subscribe();
+        while self
+            .issue(profile)
+            .is_none_or(|issue| issue.ordinal <= ordinal)
+        {
+            if changed.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// Closes a connection, by its token, once its set of certificates is no longer valid.
     pub(in crate::net) async fn close_outdated(
         &self,
