@@ -46,6 +46,7 @@ use self::{
     links::{Attached, Uplink},
     outgoing::Streams,
     reminder::Reminders,
+    room::HeldFrames,
     waiting::Crowd,
 };
 pub use self::{
@@ -143,7 +144,7 @@ pub(crate) struct Driver<S> {
     /// Control, data-in and data-out links attached so far (inter-router role).
     router_links: links::RouterLinks,
     /// Incoming messages whose sinks are full.
-    held: Vec<room::Held>,
+    held: HeldFrames,
     /// Octets of all incoming messages that wait for their sinks.
     waiting: Arc<AtomicUsize>,
     crowd: Crowd,
@@ -192,7 +193,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             uplink: Uplink::default(),
             ready: VecDeque::new(),
             router_links: links::RouterLinks::default(),
-            held: Vec::new(),
+            held: HeldFrames::default(),
             waiting: Arc::default(),
             crowd: Crowd::default(),
             told: 0,

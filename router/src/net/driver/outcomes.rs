@@ -286,3 +286,61 @@ fn merge(branches: &[Branch]) -> Option<DeliveryState> {
         .max_by_key(|state| rank(state))
         .cloned()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use amqp::performative::Condition;
+
+    use super::*;
+    use crate::core::annotations::Annotations;
+
+    #[test]
+    fn octets_kept_for_another_destination_wait_until_they_are_given_up() {
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let octets = |len| Bytes::from(vec![0; len]);
+        let mut kept = Some(Retained::new(
+            "a".to_owned(),
+            octets(1000),
+            &Arc::default(),
+            &waiting,
+        ));
+        let mut total = 1000;
+        assert_eq!(waiting.load(Ordering::Relaxed), total);
+        for len in [RETAIN_LIMIT - 1000, 1] {
+            assert!(kept.take_if(|kept| kept.is_too_large()).is_none());
+            kept.as_mut().unwrap().push(octets(len));
+            total += len;
+            assert_eq!(waiting.load(Ordering::Relaxed), total);
+        }
+        assert!(kept.take_if(|kept| kept.is_too_large()).is_some());
+        assert_eq!(waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_multicast_has_the_most_telling_outcome_of_its_copies() {
+        let rejected = DeliveryState::Rejected(Some(Condition::new("a:b", "c")));
+        let modified = DeliveryState::Modified {
+            delivery_failed: true,
+            undeliverable_here: false,
+            annotations: Vec::new(),
+        };
+        let ranks = [
+            DeliveryState::Released,
+            modified,
+            DeliveryState::Accepted,
+            rejected,
+        ];
+        let branch = |outcome: Option<&DeliveryState>| Branch {
+            delivery: Arc::new(Delivery::new(Annotations::default(), None, false, 4)),
+            outcome: outcome.cloned(),
+            settled: true,
+        };
+        for (less, more) in ranks.iter().zip(&ranks[1..]) {
+            let copies = [branch(Some(more)), branch(None), branch(Some(less))];
+            assert_eq!(merge(&copies).as_ref(), Some(more));
+        }
+        assert_eq!(merge(&[branch(None)]), None);
+    }
+}
