@@ -185,13 +185,7 @@ impl Control {
                 () = shared.requests.wait(), if self.query.is_none() => {}
                 () = std::future::ready(()), if !batch.is_empty() || self.query.is_some() => {}
             }
-            let until = Instant::now() + SLICE;
-            while let Some(message) = batch.pop_front() {
-                self.handle(message);
-                if Instant::now() >= until {
-                    break;
-                }
-            }
+            handle_for(SLICE, &mut batch, |message| self.handle(message));
             self.settle();
             if self.query.is_some() {
                 self.go_on();
@@ -397,5 +391,42 @@ impl Control {
         if let Some(silent) = self.complaints.due(&about) {
             warn!(target: "router::routing", silent, "{event}");
         }
+    }
+}
+
+/// Handles messages until none is left or `slice` is over, and one in any case.
+fn handle_for<T>(slice: Duration, batch: &mut VecDeque<T>, mut handle: impl FnMut(T)) {
+    let until = Instant::now() + slice;
+    while let Some(message) = batch.pop_front() {
+        handle(message);
+        if Instant::now() >= until {
+            break;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_that_takes_long_is_left_for_what_else_is_due_and_gone_on_with() {
+        let mut batch = VecDeque::from([1, 2, 3, 4]);
+        let mut handled = Vec::new();
+        handle_for(Duration::ZERO, &mut batch, |message| handled.push(message));
+        assert_eq!(handled, [1]);
+        // The second one takes longer than all of them may.
+        let slice = Duration::from_millis(20);
+        let slow = |message| {
+            let began = Instant::now();
+            while message == 3 && began.elapsed() < slice {
+                std::hint::spin_loop();
+            }
+            handled.push(message);
+        };
+        handle_for(slice, &mut batch, slow);
+        assert_eq!(batch, [4]);
+        handle_for(SLICE, &mut batch, |message| handled.push(message));
+        assert_eq!(handled, [1, 2, 3, 4]);
     }
 }

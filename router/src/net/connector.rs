@@ -600,3 +600,25 @@ async fn dial(host: &str, port: u16, family: Option<AddressFamily>) -> io::Resul
         )
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_addresses_of_the_wanted_family_are_dialled() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let dial = async |host, family| dial(host, port, family).await;
+        for family in [None, Some(AddressFamily::V4)] {
+            dial("127.0.0.1", family).await.unwrap();
+        }
+        // A name that may mean both.
+        let stream = dial("localhost", Some(AddressFamily::V4)).await.unwrap();
+        assert!(stream.peer_addr().unwrap().is_ipv4());
+        let v6 = Some(AddressFamily::V6);
+        let error = dial("127.0.0.1", v6).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
+        assert_eq!(error.to_string(), "no IPv6 address");
+    }
+}
