@@ -44,7 +44,7 @@ test_progress() {
 # failed_tests LOG: a line `TARGET TEST` for each test that failed.
 failed_tests() {
     awk '
-        /^ +Running tests\// { target = $2; sub(/.*\//, "", target); sub(/\.rs$/, "", target) }
+        /^ +Running tests\// { target = $2; sub(/\/main\.rs$/, "", target); sub(/.*\//, "", target); sub(/\.rs$/, "", target) }
         /^test .* \.\.\. FAILED$/ { print target, $2 }' "$1"
 }
 

@@ -121,6 +121,12 @@ pub fn listener(name: impl Into<String>, role: Role) -> (Listener, u16) {
     (listener, port)
 }
 
+/// A listener for HTTP, named `http`: metrics and readiness; the port comes with it.
+pub fn http_listener() -> (Listener, u16) {
+    let (http, port) = listener("http", Role::Normal);
+    (Listener { http: true, ..http }, port)
+}
+
 /// A connector of a role to a port of the loopback address.
 pub fn connector(name: impl Into<String>, port: u16, role: Role) -> Connector {
     Connector {

@@ -243,6 +243,22 @@ impl TestRouter {
         .await;
     }
 
+    /// Waits until this router knows all of these addresses.
+    ///
+    /// # Panics
+    /// When it does not in time.
+    pub async fn until_addresses(&self, wanted: &[&str]) {
+        let what = format!("{wanted:?} are known");
+        self.until(&what, "router.address", |found| {
+            wanted.iter().all(|address| {
+                found
+                    .iter()
+                    .any(|row| rows::text(row, "name").ends_with(address))
+            })
+        })
+        .await;
+    }
+
     /// Waits for a state of a connector: `SUCCESS`, `FAILED`, … and a part of its message.
     ///
     /// # Panics

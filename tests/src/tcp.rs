@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{
     environment::free_port,
-    wait::{PAUSE, SOON, eventually},
+    wait::{PAUSE, SOON, eventually, within},
 };
 
 /// Octets after which a pattern repeats: a prime, so that no size of a frame or buffer divides it.
@@ -135,7 +135,7 @@ pub async fn over(connection: &mut TcpStream) {
             .is_ok_and(|count| count > 0)
         {}
     };
-    crate::within("the connection is over", SOON, read).await;
+    within("the connection is over", SOON, read).await;
 }
 
 /// Closes with a reset.
@@ -162,7 +162,7 @@ pub async fn connect(port: u16) -> TcpStream {
             }
         }
     };
-    crate::within(&format!("port {port} listens"), SOON, trying).await
+    within(&format!("port {port} listens"), SOON, trying).await
 }
 
 /// A TCP server whose connections the test serves.
@@ -209,7 +209,7 @@ impl Backend {
     /// # Panics
     /// When none comes in time.
     pub async fn accept(&self) -> TcpStream {
-        let accepted = crate::within("a connection to the server", SOON, self.listener.accept());
+        let accepted = within("a connection to the server", SOON, self.listener.accept());
         accepted.await.expect("accepting works").0
     }
 
@@ -295,7 +295,7 @@ async fn one_way(what: &str, pattern: Pattern, from: &mut TcpStream, to: &mut Tc
         from.shutdown().await.context("half-closing")
     };
     let both = async { tokio::try_join!(pattern.receive_all(to), sending) };
-    if let Err(error) = crate::within(what, LONG, both).await {
+    if let Err(error) = within(what, LONG, both).await {
         panic!("{what}: {error:#}");
     }
 }
@@ -313,6 +313,19 @@ pub async fn works(port: u16) {
         }
     })
     .await;
+}
+
+/// Octets that are sent on an open flow to an echo come back.
+///
+/// # Panics
+/// When they do not, or not in time.
+pub async fn goes_on(flow: &mut TcpStream) {
+    flow.write_all(b"ping").await.expect("the open flow works");
+    let mut answer = [0; 4];
+    within("the open flow works", SOON, flow.read_exact(&mut answer))
+        .await
+        .expect("the open flow works");
+    assert_eq!(&answer, b"ping");
 }
 
 /// A tcpListener on a new port of the loopback address; the port comes with it.

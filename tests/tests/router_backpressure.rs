@@ -39,15 +39,7 @@ impl Bed {
         reader.consume("read").await;
         let mut stuck = Peer::slow(port, "stuck", 2).await;
         stuck.consume("stuck").await;
-        router
-            .until("the consumers are known", "router.address", |found| {
-                ["read", "stuck"].iter().all(|address| {
-                    found
-                        .iter()
-                        .any(|row| rows::text(row, "name").ends_with(address))
-                })
-            })
-            .await;
+        router.until_addresses(&["read", "stuck"]).await;
         let sender = Peer::named(port, "sender").await;
         Self {
             router,

@@ -12,13 +12,24 @@ use amqp::{
 use bytes::{Bytes, BytesMut};
 use e2e::{
     Plan, TestRouter, eventually,
-    mesh::{self, listener},
+    mesh::{self, http_listener, listener},
     peer::{Peer, message},
     rows, within,
 };
-use model::router_config::{Listener, Role};
+use model::router_config::{AddressEntity, Distribution, Role};
 
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// A router with these addresses; its listener for edges, and its metrics.
+async fn router_for_edges(addresses: Vec<AddressEntity>) -> (TestRouter, u16, u16) {
+    let mut config = mesh::interior("r0");
+    let (edges, port) = listener("edges", Role::Edge);
+    let (http, metrics) = http_listener();
+    config.put_listener(edges);
+    config.put_listener(http);
+    config.addresses = addresses;
+    (TestRouter::start(config).await, port, metrics)
+}
 
 /// A management request to a router, about everything that there is.
 fn request(router: &str, reply_to: &str, operation: &str) -> Bytes {
@@ -81,9 +92,9 @@ async fn send(peer: &mut Peer, link: LinkId, message: &Bytes, outcomes: &mut Out
 async fn an_edge_that_asks_without_end_delays_neither_neighbours_nor_others_who_ask() {
     let mut plan = Plan::routers(2).chain();
     let (edges, port) = listener("edges", Role::Edge);
-    let (http, metrics) = listener("http", Role::Normal);
+    let (http, metrics) = http_listener();
     plan.configs[1].put_listener(edges);
-    plan.configs[1].put_listener(Listener { http: true, ..http });
+    plan.configs[1].put_listener(http);
     let mesh = plan.start().await;
     mesh.converged().await;
     let router = &mesh.routers[1];
@@ -126,10 +137,7 @@ async fn an_edge_that_asks_without_end_delays_neither_neighbours_nor_others_who_
 async fn answers_that_nobody_reads_are_limited() {
     /// Addresses at which nobody reads.
     const SLOW: usize = 16;
-    let mut config = mesh::interior("r0");
-    let (edges, port) = listener("edges", Role::Edge);
-    config.put_listener(edges);
-    let router = TestRouter::start(config).await;
+    let (router, port, _) = router_for_edges(Vec::new()).await;
     let memory = router.resident_memory();
     let mut slow = Peer::slow(port, "slow", 4).await;
     for number in 0..SLOW {
@@ -175,12 +183,7 @@ async fn answers_that_nobody_reads_are_limited() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edge_gets_no_address_but_its_own_and_names_have_a_length() {
-    let mut config = mesh::interior("r0");
-    let (edges, port) = listener("edges", Role::Edge);
-    let (http, metrics) = listener("http", Role::Normal);
-    config.put_listener(edges);
-    config.put_listener(Listener { http: true, ..http });
-    let router = TestRouter::start(config).await;
+    let (router, port, metrics) = router_for_edges(Vec::new()).await;
     let downlink = |address: &str| Source {
         address: Some(address.to_owned()),
         capabilities: vec![Symbol::from_static("qd.router-edge-downlink")],
@@ -230,6 +233,22 @@ async fn an_edge_gets_no_address_but_its_own_and_names_have_a_length() {
     }
     assert_eq!(links_refused().await, 6);
     assert_eq!(warned("1024 octets"), 1, "{}", router.log());
+    let link = peer.produce().await;
+    for (len, refused) in [(1024, false), (1025, true)] {
+        let delivery = peer.start(link);
+        let octets = message(&"x".repeat(len), 0, 10);
+        peer.send(delivery, octets, true).await;
+        let (state, settled) = peer.disposition().await;
+        assert!(settled);
+        match state {
+            Some(DeliveryState::Rejected(Some(condition))) if refused => {
+                assert_eq!(condition.condition, "amqp:resource-limit-exceeded");
+            }
+            // Nobody else is there to read it.
+            Some(DeliveryState::Released) if !refused => {}
+            other => panic!("{len} octets: {other:?}"),
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -237,12 +256,7 @@ async fn beginnings_of_messages_count_among_what_waits() {
     /// More than may wait on one connection, in parts that are kept until a destination is chosen.
     const MESSAGES: usize = 1200;
     const PART: usize = 240 * 1024;
-    let mut config = mesh::interior("r0");
-    let (edges, port) = listener("edges", Role::Edge);
-    let (http, metrics) = listener("http", Role::Normal);
-    config.put_listener(edges);
-    config.put_listener(Listener { http: true, ..http });
-    let router = TestRouter::start(config).await;
+    let (router, port, metrics) = router_for_edges(Vec::new()).await;
     let mut reader = Peer::named(port, "reader").await;
     reader.consume("read").await;
     let mut peer = Peer::named(port, "slow").await;
@@ -291,25 +305,14 @@ async fn a_client_that_is_slow_gets_the_newest_of_what_nobody_waits_for() {
     /// What waits for a client: as many messages as a link has credit.
     const KEPT: usize = 250;
     const SENT: usize = 400;
-    let mut config = mesh::interior("r0");
-    let (edges, port) = listener("edges", Role::Edge);
-    let (http, metrics) = listener("http", Role::Normal);
-    config.put_listener(edges);
-    config.put_listener(Listener { http: true, ..http });
-    let router = TestRouter::start(config).await;
+    let (router, port, metrics) = router_for_edges(Vec::new()).await;
     let mut reader = Peer::named(port, "reader").await;
     let source = Source {
         address: Some("news".to_owned()),
         ..Source::default()
     };
     let link = reader.receive_from(source).await.unwrap();
-    router
-        .until("the consumer is known", "router.address", |found| {
-            found
-                .iter()
-                .any(|row| rows::text(row, "name").ends_with("news"))
-        })
-        .await;
+    router.until_addresses(&["news"]).await;
     let mut sender = Peer::named(port, "sender").await;
     let producer = sender.produce().await;
     let news: Vec<Bytes> = (0..SENT).map(|len| message("news", 0, len)).collect();
@@ -346,4 +349,52 @@ async fn a_client_that_is_slow_gets_the_newest_of_what_nobody_waits_for() {
     let grown = received[KEPT - 1] - received[0];
     let expected = news[SENT - 1].len() - news[SENT - KEPT].len();
     assert_eq!(grown, expected, "{received:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_multicast_is_one_message_with_one_outcome() {
+    let multicast = AddressEntity::prefix("news", Distribution::Multicast);
+    let (router, port, metrics) = router_for_edges(vec![multicast]).await;
+    let mut readers = Vec::new();
+    for name in ["one", "two", "three"] {
+        let mut reader = Peer::named(port, name).await;
+        reader.consume("news").await;
+        readers.push(reader);
+    }
+    router
+        .until("all want news", "router.address", |found| {
+            found.iter().any(|row| {
+                rows::text(row, "name").ends_with("news")
+                    && rows::number(row, "subscriberCount") == 3
+            })
+        })
+        .await;
+    let mut sender = Peer::named(port, "sender").await;
+    let link = sender.produce().await;
+    let delivery = sender.start(link);
+    sender.send(delivery, message("news", 0, 10), true).await;
+    let outcomes = [
+        DeliveryState::Rejected(None),
+        DeliveryState::Released,
+        DeliveryState::Rejected(None),
+    ];
+    for (reader, outcome) in readers.iter_mut().zip(outcomes) {
+        let arrived = reader
+            .until(|event| matches!(event, Event::Transfer { more: false, .. }))
+            .await;
+        let Event::Transfer { delivery, .. } = arrived else {
+            unreachable!("waited for");
+        };
+        reader.engine().disposition(delivery, Some(outcome), true);
+        // It is on its way when the next thing is looked for.
+        reader.events_within(Duration::from_millis(1)).await;
+    }
+    let told = sender.disposition().await;
+    assert_eq!(told, (Some(DeliveryState::Rejected(None)), true));
+    let counted = async |outcome: &str| {
+        let name = format!("qdr_{outcome}_deliveries_total");
+        e2e::http::metric(metrics, &name).await
+    };
+    assert_eq!(counted("rejected").await, 1);
+    assert_eq!(counted("released").await, 0);
 }

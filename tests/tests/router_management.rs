@@ -10,7 +10,7 @@ use std::{
 use e2e::{
     Backend, Plan, TestRouter, did_not_run, environment, eventually, free_port,
     http::{metric, page},
-    mesh::{Mesh, connector, edge, interior, listener},
+    mesh::{Mesh, connector, edge, http_listener, interior, listener},
     rows,
     tcp::{connect, tcp_connector, tcp_listener},
     within,
@@ -45,11 +45,6 @@ async fn python(case: &str, arguments: &[String]) -> bool {
         String::from_utf8_lossy(&output.stderr)
     );
     true
-}
-
-fn http_listener() -> (Listener, u16) {
-    let (http, port) = listener("http", Role::Normal);
-    (Listener { http: true, ..http }, port)
 }
 
 fn url(port: u16) -> String {

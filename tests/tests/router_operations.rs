@@ -11,17 +11,13 @@ use e2e::{
     Backend, Certificates, Pattern, Plan, SOON, TestRouter, environment, eventually, free_port,
     mesh::{self, Mesh, connector, interior, listener},
     rows,
-    tcp::{Echo, connect, ends, over, tcp_connector, tcp_listener, works},
+    tcp::{Echo, connect, ends, goes_on, over, tcp_connector, tcp_listener, works},
     within,
 };
 use model::router_config::{Role, SslProfile};
 use pki::{KeyKind, LeafRequest};
 use rustix::process::Signal;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    process::Command,
-};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, process::Command};
 
 const ADDRESS: &str = "service:80";
 
@@ -53,16 +49,7 @@ impl Running {
 
     /// The flow that was opened at the beginning still works.
     async fn flows(&mut self) {
-        self.flow.write_all(b"ping").await.unwrap();
-        let mut answer = [0; 4];
-        within(
-            "the open flow works",
-            SOON,
-            self.flow.read_exact(&mut answer),
-        )
-        .await
-        .unwrap();
-        assert_eq!(&answer, b"ping");
+        goes_on(&mut self.flow).await;
     }
 }
 
