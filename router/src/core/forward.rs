@@ -271,6 +271,9 @@ fn count_entry(shared: &Shared, delivery: &Delivery) {
     }
 }
 
+/// A router with an address, the way to it, and the counter of what is open there.
+type Usable<'t> = (&'t RouterId, &'t Route, Option<&'t Arc<AtomicU32>>);
+
 struct Chooser<'a> {
     shared: &'a Shared,
     table: &'a Table,
@@ -328,12 +331,39 @@ impl Chooser<'_> {
     }
 
     /// Routers with the address that may get this message, nearest first, and the ways to them.
+    ///
+    /// They are those to which the way from where the message entered leads through here. If there are none, whoever
+    /// sent it here sees the network otherwise, as routers do for a moment when a way changes: then it goes on to
+    /// where it has not been.
     fn usable<'t>(
         &'t self,
         local: Option<&'t Arc<Address>>,
         remote: Option<&'t Arc<RemoteAddress>>,
-    ) -> impl Iterator<Item = (&'t RouterId, &'t Route, Option<&'t Arc<AtomicU32>>)> {
+    ) -> SmallVec<[Usable<'t>; 8]> {
         let ingress = self.request.annotations.ingress.as_deref();
+        let on_the_way: SmallVec<_> = self
+            .reachable(local, remote)
+            .filter(|(router, ..)| self.table.routes.origin_valid(router, ingress))
+            .collect();
+        if ingress.is_none() || !on_the_way.is_empty() {
+            return on_the_way;
+        }
+        let trace = &self.request.annotations.trace;
+        let been = |id: &RouterId| {
+            let mut routers = trace.iter().map(|entry| entry.strip_prefix("0/"));
+            routers.any(|router| router == Some(id.as_str()))
+        };
+        self.reachable(local, remote)
+            .filter(|(_, route, _)| !been(&route.next_hop))
+            .collect()
+    }
+
+    /// Routers with the address, and the ways to them, those that have released this message aside.
+    fn reachable<'t>(
+        &'t self,
+        local: Option<&'t Arc<Address>>,
+        remote: Option<&'t Arc<RemoteAddress>>,
+    ) -> impl Iterator<Item = Usable<'t>> {
         let mesh = self.request.annotations.mesh.as_deref();
         remote
             .into_iter()
@@ -345,9 +375,7 @@ impl Chooser<'_> {
                 let counter = local.and_then(|address| address.transit.get(&route.link.0));
                 (router, route, counter)
             })
-            .filter(move |(router, _, counter)| {
-                !self.is_tried(*counter) && self.table.routes.origin_valid(router, ingress)
-            })
+            .filter(move |(_, _, counter)| !self.is_tried(*counter))
     }
 
     fn closest(
@@ -365,6 +393,7 @@ impl Chooser<'_> {
         // Routers come sorted by cost; among the cheapest ones turns are taken, then dearer ones are tried.
         let usable: SmallVec<[(&RouterId, u32); 8]> = self
             .usable(local, remote)
+            .into_iter()
             .map(|(router, route, _)| (router, route.cost))
             .collect();
         let cheapest = usable.first()?.1;

@@ -8,6 +8,7 @@ use std::{
 use amqp::engine::LinkId;
 use arc_swap::ArcSwapOption;
 use model::router_config::{AddressEntity, Distribution, Mode, RouterConfig, RouterEntity};
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
@@ -88,6 +89,7 @@ fn connection(id: u64, role: ConnectionRole, container: &str) -> Arc<ConnectionH
         last_delivery: AtomicU32::new(0),
         links: Links::default(),
         answers: Arc::default(),
+        leaving: CancellationToken::new(),
     })
 }
 
@@ -339,6 +341,20 @@ fn routers_guard_against_loops() {
     let mut back = message("q");
     back.annotations = back.annotations.at_interior("0/near");
     assert_eq!(text(&router.choose(&back)), "Nowhere");
+}
+
+#[test]
+fn a_message_off_its_way_goes_on_to_where_it_has_not_been() {
+    for treatment in [Treatment::Balanced, Treatment::Closest] {
+        let mut router = Router::interior(&[(1, "Mq", treatment, None)]);
+        router.consumers("Mq", treatment, &[]);
+        // The way from near to itself leads nowhere else, as far as this router knows. A fourth router that this one
+        // has not heard of yet has sent it here.
+        let mut astray = message("q");
+        astray.annotations.ingress = Some("0/near".to_owned());
+        astray.annotations.trace = ["0/unknown".to_owned()].into_iter().collect();
+        assert_eq!(text(&router.choose(&astray)), TO_NEAR, "{treatment:?}");
+    }
 }
 
 #[test]
