@@ -175,6 +175,7 @@ impl Control {
                         }
                     }
                     self.dirty |= self.connections.settle_doubts();
+                    self.shared.flows.clock.set(self.shared.uptime());
                     match &mut self.routing {
                         Some(routing) if due => routing.tick(Instant::now()),
                         Some(routing) => routing.check(Instant::now()),

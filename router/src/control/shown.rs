@@ -113,7 +113,7 @@ pub(super) fn amqp_row(
     }
 }
 
-/// A TCP flow as a connection. As in C routers, its stream is no delivery that is timed.
+/// A TCP flow as a connection. As in C routers, its two messages are the deliveries that are timed.
 pub(super) fn flow_row(id: u64, flow: &Flow) -> ConnectionRow {
     let (host, dir) = far_end(flow);
     ConnectionRow {
@@ -136,6 +136,7 @@ pub(super) fn flow_row(id: u64, flow: &Flow) -> ConnectionRow {
         }
         .to_owned(),
         uptime_seconds: seconds(flow.opened),
+        last_dlv_seconds: flow.last_message(),
         ..ConnectionRow::default()
     }
 }
@@ -143,6 +144,7 @@ pub(super) fn flow_row(id: u64, flow: &Flow) -> ConnectionRow {
 /// The same as the C routers of version 2 show it beside that.
 pub(super) fn tcp_connection_row(id: u64, flow: &Flow) -> TcpConnectionRow {
     let (host, direction) = far_end(flow);
+    let [last_in_seconds, last_out_seconds] = flow.last_octets();
     TcpConnectionRow {
         name: match &flow.peer {
             FlowPeer::Client(listener, peer, _) => listener.flow_name(*peer),
@@ -157,8 +159,8 @@ pub(super) fn tcp_connection_row(id: u64, flow: &Flow) -> TcpConnectionRow {
         bytes_in: flow.octets_in.load(Ordering::Relaxed),
         bytes_out: flow.octets_out.load(Ordering::Relaxed),
         uptime_seconds: seconds(flow.opened),
-        last_in_seconds: None,
-        last_out_seconds: None,
+        last_in_seconds,
+        last_out_seconds,
     }
 }
 
@@ -403,8 +405,13 @@ mod tests {
             Flow::new(
                 FlowPeer::Client(listener, ([127, 0, 0, 1], 9).into(), "svc".into()),
                 4,
+                &Arc::default(),
             ),
-            Flow::new(FlowPeer::Server(connector, "127.0.0.1:9@west".into()), 6),
+            Flow::new(
+                FlowPeer::Server(connector, "127.0.0.1:9@west".into()),
+                6,
+                &Arc::default(),
+            ),
         ]
     }
 
@@ -452,6 +459,8 @@ mod tests {
         assert_eq!(entry.name, "127.0.0.1:9@west");
         assert_eq!(entry.name, exit.name);
         assert_eq!((entry.bytes_in, exit.bytes_in), (1 << 33, 0));
+        let last = |row: &TcpConnectionRow| (row.last_in_seconds, row.last_out_seconds);
+        assert_eq!((last(&entry), last(&exit)), ((Some(0), None), (None, None)));
         let octets = |row: TcpConnectionRow| {
             let attributes = row.into_attributes();
             let found = attributes.into_iter().find(|(name, _)| *name == "bytesIn");

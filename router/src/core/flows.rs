@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -23,6 +23,38 @@ pub enum FlowPeer {
     /// The server of a tcpConnector, and how the client's router calls the flow: `host:port` of the client, with
     /// `@site` behind it where the site is known.
     Server(Arc<TcpConnector>, Box<str>),
+}
+
+/// Seconds of the router's life, as the control task last looked at its clock: flows that move octets only read a number.
+#[derive(Debug, Default)]
+pub struct CoarseClock(AtomicU32);
+
+impl CoarseClock {
+    /// It is this second.
+    pub fn set(&self, second: u32) {
+        self.0.store(second, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// When something happened last: the second, plus one; 0: never.
+#[derive(Debug, Default)]
+struct Last(AtomicU32);
+
+impl Last {
+    fn set(&self, clock: &CoarseClock) {
+        self.0
+            .store(clock.now().saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// Seconds since then.
+    fn since(&self, clock: &CoarseClock) -> Option<u32> {
+        let second = self.0.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(clock.now().saturating_sub(second))
+    }
 }
 
 /// A flow.
@@ -43,6 +75,10 @@ pub struct Flow {
     /// Ends the flow: its own, or that of its listener or connector.
     pub cancel: CancellationToken,
     progress: AtomicU8,
+    clock: Arc<CoarseClock>,
+    last_in: Last,
+    last_out: Last,
+    last_message: Last,
 }
 
 /// What has happened to the two messages of a flow.
@@ -58,7 +94,7 @@ pub enum Progress {
 
 impl Flow {
     /// A flow that begins; `links` is the first of two numbers for links.
-    pub fn new(peer: FlowPeer, links: u64) -> Self {
+    pub fn new(peer: FlowPeer, links: u64, clock: &Arc<CoarseClock>) -> Self {
         let (encrypted, cancel) = match &peer {
             FlowPeer::Client(listener, ..) => (listener.is_encrypted(), &listener.flows),
             FlowPeer::Server(connector, _) => (connector.is_encrypted(), &connector.cancel),
@@ -71,6 +107,10 @@ impl Flow {
             octets_out: AtomicU64::new(0),
             cancel: cancel.child_token(),
             progress: AtomicU8::new(0),
+            clock: clock.clone(),
+            last_in: Last::default(),
+            last_out: Last::default(),
+            last_message: Last::default(),
             peer,
         }
     }
@@ -86,6 +126,7 @@ impl Flow {
     /// Octets came from client or server.
     pub fn read(&self, octets: u64) {
         self.octets_in.fetch_add(octets, Ordering::Relaxed);
+        self.last_in.set(&self.clock);
         self.counters()
             .octets_in
             .fetch_add(octets, Ordering::Relaxed);
@@ -94,6 +135,7 @@ impl Flow {
     /// Octets went to client or server.
     pub fn written(&self, octets: u64) {
         self.octets_out.fetch_add(octets, Ordering::Relaxed);
+        self.last_out.set(&self.clock);
         self.counters()
             .octets_out
             .fetch_add(octets, Ordering::Relaxed);
@@ -102,6 +144,19 @@ impl Flow {
     /// Something has happened.
     pub fn has(&self, progress: Progress) {
         self.progress.fetch_or(progress as u8, Ordering::Relaxed);
+        if progress != Progress::Received {
+            self.last_message.set(&self.clock);
+        }
+    }
+
+    /// Seconds since octets last came from client or server, and since they last went there.
+    pub fn last_octets(&self) -> [Option<u32>; 2] {
+        [&self.last_in, &self.last_out].map(|last| last.since(&self.clock))
+    }
+
+    /// Seconds since the later one of its messages began.
+    pub fn last_message(&self) -> Option<u32> {
+        self.last_message.since(&self.clock)
     }
 
     /// Whether it has.
@@ -123,6 +178,8 @@ type ByNumber = HashMap<u64, Arc<Flow>>;
 #[derive(Debug)]
 pub struct Flows {
     maps: Box<[Mutex<ByNumber>]>,
+    /// For all flows.
+    pub clock: Arc<CoarseClock>,
 }
 
 impl Flows {
@@ -130,6 +187,7 @@ impl Flows {
     pub fn new(maps: usize) -> Self {
         Self {
             maps: (0..maps.max(1)).map(|_| Mutex::default()).collect(),
+            clock: Arc::default(),
         }
     }
 
@@ -231,6 +289,7 @@ mod tests {
                 "svc".into(),
             ),
             u64::from(port) * 2,
+            &Arc::default(),
         )
     }
 
@@ -263,6 +322,24 @@ mod tests {
         assert!(!listener.flows.is_cancelled());
         listener.flows.cancel();
         assert!(other.cancel.is_cancelled());
+    }
+
+    #[test]
+    fn flows_know_when_something_last_happened() {
+        let clock = Arc::new(CoarseClock::default());
+        let peer = FlowPeer::Client(listener(), ([127, 0, 0, 1], 9).into(), "svc".into());
+        let flow = Flow::new(peer, 1, &clock);
+        clock.set(100);
+        assert_eq!(flow.last_octets(), [None, None]);
+        assert_eq!(flow.last_message(), None);
+        flow.has(Progress::Sending);
+        flow.read(1);
+        clock.set(103);
+        flow.written(1);
+        flow.has(Progress::Received);
+        clock.set(105);
+        assert_eq!(flow.last_octets(), [Some(5), Some(2)]);
+        assert_eq!(flow.last_message(), Some(5), "the end of a message is none");
     }
 
     #[test]

@@ -146,8 +146,10 @@ impl Shared {
     /// A TCP flow begins; it is shown until the guard is dropped.
     pub fn begin_flow(&self, peer: FlowPeer) -> FlowGuard {
         let links = self.next_link.fetch_add(2, Ordering::Relaxed);
-        self.flows
-            .begin(self.connection_id().0, Flow::new(peer, links))
+        self.flows.begin(
+            self.connection_id().0,
+            Flow::new(peer, links, &self.flows.clock),
+        )
     }
 
     /// Seconds since the router started.
