@@ -8,7 +8,7 @@ use e2e::{
     Backend, Family, Pattern, SOON, TestRouter, eventually,
     mesh::{connector, edge, interior, listener},
     rows,
-    tcp::{Echo, round_trip, tcp_connector, tcp_listener, works},
+    tcp::{Echo, connect, round_trip, tcp_connector, tcp_listener, works},
     within,
 };
 use model::router_config::{Connector, Listener, Role, RouterConfig};
@@ -343,4 +343,73 @@ async fn edges_3_5_fail_over_between_our_interiors() {
     if old.available() {
         fails_over([OURS, OURS], Some(old)).await;
     }
+}
+
+/// An edge of C routers leaves an interior of ours that is about to end once nothing of its own is under way there,
+/// whatever else the interior waits for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn edges_3_5_leave_an_interior_of_ours_that_ends() {
+    let kind = Family::V35;
+    if !kind.available() {
+        return;
+    }
+    let mut configs = [interior("i0"), interior("i1")];
+    let mut near = edge("near");
+    for (index, config) in configs.iter_mut().enumerate() {
+        let (edges, port) = edges_listener();
+        config.put_listener(edges);
+        near.put_connector(uplink(&format!("uplink-{index}"), port));
+    }
+    let (links, port) = listener("links", Role::InterRouter);
+    configs[0].put_listener(links);
+    configs[1].put_connector(connector("link", port, Role::InterRouter));
+    let (echo, backend) = (Backend::new().echo(), Backend::new());
+    configs[1].put_tcp_connector(tcp_connector("out", "service", echo.port));
+    configs[1].put_tcp_connector(tcp_connector("held", "held", backend.port));
+    let (client, port) = tcp_listener("in", "service");
+    near.put_tcp_listener(client);
+    let (client, held) = tcp_listener("in", "held");
+    configs[0].put_tcp_listener(client);
+    let [ends, stays] = configs;
+    let mut ends = TestRouter::start(ends).await;
+    let stays = TestRouter::start(stays).await;
+    stays.until_nodes(&["i0"]).await;
+    let near = TestRouter::start_c(kind, near).await;
+    let interiors = async || -> Result<Vec<String>, String> {
+        let found = near.rows("connection").await?;
+        let edges = found.iter().filter(|row| {
+            rows::text(row, "role") == "edge" && !rows::text(row, "container").is_empty()
+        });
+        Ok(edges
+            .map(|row| rows::text(row, "container").to_owned())
+            .collect())
+    };
+    eventually("the edge is connected to both", async || {
+        match interiors().await?.len() {
+            2 => Ok(()),
+            open => Err(format!("{open}")),
+        }
+    })
+    .await;
+    works(port).await;
+    let (mut client, mut server) = tokio::join!(connect(held), backend.accept());
+    let held = Pattern::new(1, 10_000);
+    let (sent, received) = tokio::join!(held.send(&mut client), held.receive(&mut server));
+    sent.unwrap();
+    received.unwrap();
+
+    ends.signal(Signal::TERM);
+    eventually("the edge has left", async || match interiors().await? {
+        left if left == ["i1"] => Ok(()),
+        all => Err(format!("{all:?}")),
+    })
+    .await;
+    works(port).await;
+    assert!(!ends.log().contains("router ends"), "{}", ends.log());
+    drop(client);
+    drop(server);
+    let status = ends.ended(SOON).await.unwrap();
+    assert!(status.success(), "{status}");
+    let log = ends.log();
+    assert!(!log.contains("broken off"), "{log}");
 }

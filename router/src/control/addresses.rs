@@ -81,6 +81,12 @@ impl Entry {
         self.consumers.iter().any(|consumer| !consumer.proxy)
     }
 
+    /// True if one of its consumers is at such a connection.
+    fn is_of_edges(&self, such: impl Fn(ConnectionId) -> bool) -> bool {
+        let mut connections = self.consumers.iter().filter_map(|known| known.connection());
+        connections.any(|connection| such(connection.id))
+    }
+
     pub(super) fn has_producers(&self) -> bool {
         self.watches > 0 || !self.producers.is_empty()
     }
@@ -175,6 +181,7 @@ impl Control {
         });
         if let Some(entry) = self.addresses.get_mut(&key)
             && entry.proxies.link == Some(link)
+            && self.uplinks.active() == Some(connection)
         {
             entry.proxies.link = None;
         }
@@ -275,8 +282,11 @@ impl Control {
             return;
         };
         for (key, entry) in &mut self.addresses {
-            let wanted =
-                entry.has_local_consumers() && !self.draining && key.starts_with(['M', 'H']);
+            let stays = match &self.moving {
+                Some(moving) => entry.is_of_edges(|edge| moving.concerns(edge)),
+                None => !self.draining,
+            };
+            let wanted = entry.has_local_consumers() && stays && key.starts_with(['M', 'H']);
             let treatment = self.configured.treatment(key);
             let wanted = wanted.then(|| Announced {
                 treatment,
@@ -453,7 +463,7 @@ fn refresh_transit(
 }
 
 /// Message on an edge's tracking link: `[key, reachable]`.
-fn tracking_message(key: &str, reachable: bool) -> Delivery {
+pub(super) fn tracking_message(key: &str, reachable: bool) -> Delivery {
     let mut octets = BytesMut::new();
     message::Header::default().encode(&mut octets);
     message::write_section(

@@ -195,6 +195,7 @@ impl Control {
         self.forget_connection(id);
         self.shared.requests.forget(id);
         self.uplink_down(id);
+        self.edges_moved(Some(id));
         self.dirty = true;
     }
 }

@@ -26,7 +26,12 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use self::{addresses::Entry, connections::Connections, in_process::InProcess, uplink::Uplinks};
+use self::{
+    addresses::Entry,
+    connections::Connections,
+    in_process::InProcess,
+    uplink::{Moving, Uplinks},
+};
 use crate::{
     core::{
         configured::{ConfiguredAddresses, treatment_of},
@@ -92,6 +97,8 @@ pub struct Control {
     handled: HashMap<ConnectionId, u32>,
     dirty: bool,
     draining: bool,
+    /// While this router is about to end: edges that may go elsewhere.
+    moving: Option<Moving>,
 }
 
 impl Control {
@@ -144,6 +151,7 @@ impl Control {
             handled: HashMap::new(),
             dirty: true,
             draining: false,
+            moving: None,
         }
     }
 
@@ -176,6 +184,8 @@ impl Control {
                     }
                     self.dirty |= self.connections.settle_doubts();
                     self.shared.flows.clock.set(self.shared.uptime());
+                    self.edges_moved(None);
+                    self.retire_uplinks();
                     match &mut self.routing {
                         Some(routing) if due => routing.tick(Instant::now()),
                         Some(routing) => routing.check(Instant::now()),
@@ -323,8 +333,12 @@ impl Control {
                 if let Some(routing) = &mut self.routing {
                     routing.leave(Instant::now());
                 }
+                self.send_edges_elsewhere();
             }
             ControlMessage::WhenIdle(watch) => {
+                if let Some(moving) = &mut self.moving {
+                    moving.wait_for(watch.clone());
+                }
                 for connection in self.connections.iter() {
                     connection.command(Command::WhenIdle(watch.clone()));
                 }

@@ -11,6 +11,7 @@ use std::{
 
 use amqp::{Value, performative::DeliveryState};
 use arc_swap::ArcSwapOption;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     connection_message::{Command, ConnectionMessage, Via},
@@ -101,6 +102,8 @@ pub struct ConnectionHandle {
     pub links: Links,
     /// Octets of answers of management to requests of this connection that nobody has read yet.
     pub answers: Arc<AtomicUsize>,
+    /// Cancelled when the interior router at the other end is about to end: another one is to take its place.
+    pub leaving: CancellationToken,
 }
 
 /// Facts of a connection that only management shows.
@@ -199,6 +202,7 @@ pub(crate) mod tests {
             last_delivery: AtomicU32::new(0),
             links: Links::default(),
             answers: Arc::default(),
+            leaving: CancellationToken::new(),
         }
     }
 

@@ -70,13 +70,23 @@ pub struct Connector {
     group: Option<watch::Sender<Option<Group>>>,
 }
 
-/// How to reach the driver of a connection, once it is open.
+/// How to reach the driver of a connection, once it is open, and what is cancelled when the router at the other end is
+/// about to end.
 #[derive(Debug, Default)]
-struct Opened(watch::Sender<Option<Arc<Inbox<ConnectionMessage>>>>);
+struct Opened(watch::Sender<Option<(Arc<Inbox<ConnectionMessage>>, CancellationToken)>>);
 
 impl Opened {
     fn get(&self) -> Option<Arc<Inbox<ConnectionMessage>>> {
-        self.0.borrow().clone()
+        self.0.borrow().as_ref().map(|(inbox, _)| inbox.clone())
+    }
+
+    /// Waits until the router at the other end says that it is about to end.
+    async fn until_left(&self) {
+        self.until().await;
+        let leaving = self.0.borrow().as_ref().map(|(_, leaving)| leaving.clone());
+        if let Some(leaving) = leaving {
+            leaving.cancelled().await;
+        }
     }
 
     async fn until(&self) {
@@ -161,6 +171,10 @@ impl Connector {
                 let newer = tokio::select! {
                     outcome = &mut main.attempt => break outcome,
                     newer = self.successor(&server, &correlator, ordinal, &opened, &cancel) => newer,
+                    next = self.refuge(&opened) => {
+                        info!(target: "router::server", connector = %self.config.name, host = %server.address, "the router there is about to end");
+                        self.dial_main(&next, random_name(CORRELATOR).into(), &cancel)
+                    }
                 };
                 // It ends when the messages on it have come to their end.
                 let old = std::mem::replace(&mut main, newer);
@@ -274,6 +288,17 @@ impl Connector {
         }
     }
 
+    /// Waits until the router at the other end of an open main connection is about to end, if there is another server.
+    async fn refuge(&self, opened: &Opened) -> Arc<AmqpUrl> {
+        opened.until_left().await;
+        if self.servers().list().len() < 2 {
+            std::future::pending::<()>().await;
+        }
+        let mut servers = self.servers();
+        servers.ended(false);
+        servers.current()
+    }
+
     /// A data connection, whenever there is a main connection that takes them.
     async fn accompany(
         self: Arc<Self>,
@@ -314,25 +339,17 @@ impl Connector {
                 _ = group.wait_for(|now| now.as_ref().is_some_and(|now| *now != found)) => true,
             };
             if regrouped {
-                let newer = group.borrow().clone();
-                // What is under way on the old connection comes to its end there.
+                // It may be used until both sides see the new main connection; what is under way comes to its end there.
                 if let Some(inbox) = opened.get() {
-                    let retire = ConnectionMessage::Command(Command::Retire);
-                    if newer.is_some_and(|newer| newer.correlator == found.correlator) {
-                        // It is used until both sides see the new main connection.
-                        worker.spawn(async move {
-                            if tokio::time::timeout(HANDED_OVER, &mut attempt)
-                                .await
-                                .is_err()
-                            {
-                                let _ = inbox.push(retire);
-                                attempt.await;
-                            }
-                        });
-                    } else {
-                        let _ = inbox.push(retire);
-                        worker.spawn(attempt);
-                    }
+                    worker.spawn(async move {
+                        if tokio::time::timeout(HANDED_OVER, &mut attempt)
+                            .await
+                            .is_err()
+                        {
+                            let _ = inbox.push(ConnectionMessage::Command(Command::Retire));
+                            attempt.await;
+                        }
+                    });
                 }
                 continue;
             }
@@ -399,7 +416,9 @@ impl Connector {
             options,
             cancel.clone(),
             |handle, open| {
-                opened.0.send_replace(Some(handle.inbox.clone()));
+                opened
+                    .0
+                    .send_replace(Some((handle.inbox.clone(), handle.leaving.clone())));
                 if main {
                     info!(target: "router::server", connector = %self.config.name, host = %server.address, peer = %handle.container, "connected");
                     self.told(Told::read(open));

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Instant};
 use amqp::performative::Condition;
 use arc_swap::ArcSwapOption;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{
@@ -105,6 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             last_delivery: 0.into(),
             links: Links::default(),
             answers: Arc::default(),
+            leaving: CancellationToken::new(),
         });
         self.handle = Some(handle.clone());
         self.shared.counters.connection_opened(role);
