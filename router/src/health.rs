@@ -6,8 +6,9 @@ use std::sync::{
 };
 
 use crate::{
-    control::{Adaptors, resident_memory, virtual_memory},
+    control::Adaptors,
     core::shared::Shared,
+    memory::{resident_memory, virtual_memory},
     net::http::{
         HttpState,
         MetricKind::{self, Counter, Gauge},

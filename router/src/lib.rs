@@ -16,6 +16,7 @@ mod file_mark;
 mod health;
 pub mod logging;
 pub mod management;
+mod memory;
 pub mod net;
 mod router;
 pub mod routing;

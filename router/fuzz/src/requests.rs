@@ -399,20 +399,11 @@ impl Source for Router {
     }
 
     fn allocations(&self) -> Vec<AllocatorRow> {
-        vec![AllocatorRow {
-            type_name: "connection".to_owned(),
-            ..AllocatorRow::default()
-        }]
+        vec![AllocatorRow::default()]
     }
 
     fn tcp_connections(&self) -> Rows<TcpConnectionRow> {
-        Box::new(std::iter::once(TcpConnectionRow {
-            name: "127.0.0.1:30003@site".to_owned(),
-            identity: "3".to_owned(),
-            bytes_in: 5,
-            bytes_out: 1 << 40,
-            ..TcpConnectionRow::default()
-        }))
+        Box::new(std::iter::once(TcpConnectionRow::default()))
     }
 
     fn links(&self) -> Rows<LinkRow> {

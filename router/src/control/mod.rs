@@ -4,15 +4,17 @@
 //! publishes the forwarding [`Table`](crate::core::table::Table). It gets messages through a bounded queue and handles
 //! them in batches, so that a burst of changes is one new table.
 
+mod adaptors;
 mod addresses;
 mod connections;
 mod in_process;
 mod management;
 mod shown;
+mod source;
 mod uplink;
 mod watch;
 
-pub use self::management::{AdaptorMaps, Adaptors, resident_memory, virtual_memory};
+pub use self::adaptors::{AdaptorMaps, Adaptors};
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},

@@ -1,17 +1,19 @@
 //! The control task while it answers management.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use amqp::{
     Value,
     engine::LinkId,
     message::{Body, Properties},
 };
+use model::router_config::RouterConfig;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::*;
+use super::{super::Adaptors, *};
 use crate::{
+    adaptor::tcp::TcpListener,
     core::{
         address::AddressSpace,
         connection::{ConnectionRole, tests::peer},
