@@ -109,12 +109,7 @@ pub(super) async fn remove(calls: &Calls, name: &str) -> Result<(), EngineError>
     let Some(found) = inspect(calls, name).await? else {
         return Ok(());
     };
-    if !found.is_owned() {
-        return Err(EngineError::Foreign {
-            kind: ObjectKind::Container,
-            name: name.to_owned(),
-        });
-    }
+    found.check_removable(name)?;
     remove_now(calls, &found.id).await
 }
 

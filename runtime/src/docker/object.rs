@@ -79,11 +79,11 @@ pub(super) async fn create_network(calls: &Calls, spec: &NetworkSpec) -> Result<
         .send(Call::post(raw("/networks/create")).json(&body))
         .await?;
     match answer.status {
-        StatusCode::CONFLICT => Err(EngineError::Conflict {
-            kind: ObjectKind::Network,
-            name: spec.name.clone(),
-            reason: answer.message(),
-        }),
+        StatusCode::CONFLICT => Err(EngineError::conflict(
+            ObjectKind::Network,
+            &spec.name,
+            answer.message(),
+        )),
         status if status.is_success() => Ok(()),
         _ => Err(answer.refusal()),
     }
@@ -93,19 +93,7 @@ pub(super) async fn remove_network(calls: &Calls, name: &str) -> Result<(), Engi
     let Some(found) = network(calls, name).await? else {
         return Ok(());
     };
-    if !found.is_owned() {
-        return Err(EngineError::Foreign {
-            kind: ObjectKind::Network,
-            name: name.to_owned(),
-        });
-    }
-    if !found.attached.is_empty() {
-        return Err(EngineError::Conflict {
-            kind: ObjectKind::Network,
-            name: name.to_owned(),
-            reason: format!("in use by containers {}", found.attached.join(", ")),
-        });
-    }
+    found.check_removable(name)?;
     let removal = calls.client.remove_network(name);
     match calls.look_up("remove network", removal).await {
         Ok(_) => Ok(()),
@@ -176,12 +164,7 @@ pub(super) async fn remove_image(calls: &Calls, reference: &str) -> Result<(), E
     let Some(found) = image(calls, reference).await? else {
         return Ok(());
     };
-    if !found.is_owned() {
-        return Err(EngineError::Foreign {
-            kind: ObjectKind::Image,
-            name: reference.to_owned(),
-        });
-    }
+    found.check_removable(reference)?;
     let removal = calls
         .client
         .remove_image(reference, None::<RemoveImageOptions>, None);

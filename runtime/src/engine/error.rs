@@ -74,6 +74,15 @@ pub enum ObjectKind {
 }
 
 impl EngineError {
+    /// Something is in the way of `name`.
+    pub(crate) fn conflict(kind: ObjectKind, name: &str, reason: String) -> Self {
+        Self::Conflict {
+            kind,
+            name: name.to_owned(),
+            reason,
+        }
+    }
+
     /// What the user can do about it, one line each; commands stand alone in a line.
     pub fn hints(&self) -> Vec<String> {
         match self {

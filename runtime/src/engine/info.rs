@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::{BindMount, OWNER_LABEL, PublishedPort};
+use super::{BindMount, EngineError, OWNER_LABEL, ObjectKind, PublishedPort};
 
 /// Version answer of an engine.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -124,6 +124,16 @@ impl NetworkInfo {
     pub fn is_owned(&self) -> bool {
         is_owned(&self.labels)
     }
+
+    /// Fails unless it, which is called `name`, may be taken away: it has to be owned, and no container on it.
+    pub(crate) fn check_removable(&self, name: &str) -> Result<(), EngineError> {
+        check_owned(self.is_owned(), ObjectKind::Network, name)?;
+        if self.attached.is_empty() {
+            return Ok(());
+        }
+        let reason = format!("in use by containers {}", self.attached.join(", "));
+        Err(EngineError::conflict(ObjectKind::Network, name, reason))
+    }
 }
 
 impl ImageInfo {
@@ -131,12 +141,22 @@ impl ImageInfo {
     pub fn is_owned(&self) -> bool {
         is_owned(&self.labels)
     }
+
+    /// Fails unless it, which is called `name`, may be taken away: it has to be owned.
+    pub(crate) fn check_removable(&self, name: &str) -> Result<(), EngineError> {
+        check_owned(self.is_owned(), ObjectKind::Image, name)
+    }
 }
 
 impl ContainerInfo {
     /// Whether it was made for a site.
     pub fn is_owned(&self) -> bool {
         is_owned(&self.labels)
+    }
+
+    /// Fails unless it, which is called `name`, may be taken away: it has to be owned.
+    pub(crate) fn check_removable(&self, name: &str) -> Result<(), EngineError> {
+        check_owned(self.is_owned(), ObjectKind::Container, name)
     }
 }
 
@@ -151,4 +171,12 @@ fn is_owned(labels: &BTreeMap<String, String>) -> bool {
     labels
         .get(OWNER_LABEL.0)
         .is_some_and(|value| value == OWNER_LABEL.1)
+}
+
+fn check_owned(owned: bool, kind: ObjectKind, name: &str) -> Result<(), EngineError> {
+    if owned {
+        return Ok(());
+    }
+    let name = name.to_owned();
+    Err(EngineError::Foreign { kind, name })
 }

@@ -8,7 +8,7 @@ use super::api::{
     Attachment, ContainerAnswer, ContainerCreate, Created, ListedContainer, Mount, Namespace,
     PortBinding, PortMapping,
 };
-use super::object::{check_removal, conflict, found};
+use super::object::{check_removal, found};
 use super::path;
 use crate::engine::transport::{Answer, CALL_LIMIT, Call, LONG_CALL_LIMIT, Transport, encode};
 use crate::engine::{
@@ -72,12 +72,7 @@ pub(super) async fn remove(transport: &Transport, name: &str) -> Result<(), Engi
     let Some(found) = inspect(transport, name).await? else {
         return Ok(());
     };
-    if !found.is_owned() {
-        return Err(EngineError::Foreign {
-            kind: ObjectKind::Container,
-            name: name.to_owned(),
-        });
-    }
+    found.check_removable(name)?;
     let call = Call::delete(path(&format!("/containers/{}", encode(&found.id))))
         .query("force", "true")
         .query("timeout", "0")
@@ -203,7 +198,7 @@ fn mount(mount: &BindMount) -> Mount<'_> {
 fn refused_creation(answer: &Answer, spec: &ContainerSpec) -> EngineError {
     let message = answer.message();
     match classify(&message) {
-        Failure::NameTaken => conflict(ObjectKind::Container, &spec.name, message),
+        Failure::NameTaken => EngineError::conflict(ObjectKind::Container, &spec.name, message),
         Failure::NetworkMissing(name) => EngineError::NotFound {
             kind: ObjectKind::Network,
             name: name.unwrap_or_else(|| spec.networks[0].network.clone()),

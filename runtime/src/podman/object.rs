@@ -46,7 +46,11 @@ pub(super) async fn create_network(
         .send(Call::post(path("/networks/create")).json(&body))
         .await?;
     match answer.status {
-        StatusCode::CONFLICT => Err(conflict(ObjectKind::Network, &spec.name, answer.message())),
+        StatusCode::CONFLICT => Err(EngineError::conflict(
+            ObjectKind::Network,
+            &spec.name,
+            answer.message(),
+        )),
         status if status.is_success() => Ok(()),
         _ => Err(answer.refusal()),
     }
@@ -56,22 +60,17 @@ pub(super) async fn remove_network(transport: &Transport, name: &str) -> Result<
     let Some(found) = network(transport, name).await? else {
         return Ok(());
     };
-    if !found.is_owned() {
-        return Err(EngineError::Foreign {
-            kind: ObjectKind::Network,
-            name: name.to_owned(),
-        });
-    }
-    if !found.attached.is_empty() {
-        let reason = format!("in use by containers {}", found.attached.join(", "));
-        return Err(conflict(ObjectKind::Network, name, reason));
-    }
+    found.check_removable(name)?;
     let answer = transport
         .send(Call::delete(path(&format!("/networks/{}", encode(name)))))
         .await?;
     match answer.status {
         StatusCode::NOT_FOUND => Ok(()),
-        StatusCode::CONFLICT => Err(conflict(ObjectKind::Network, name, answer.message())),
+        StatusCode::CONFLICT => Err(EngineError::conflict(
+            ObjectKind::Network,
+            name,
+            answer.message(),
+        )),
         status if status.is_success() => check_removal(&answer),
         _ => Err(answer.refusal()),
     }
@@ -124,25 +123,24 @@ pub(super) async fn remove_image(
     let Some(found) = image(transport, reference).await? else {
         return Ok(());
     };
-    if !found.is_owned() {
-        return Err(EngineError::Foreign {
-            kind: ObjectKind::Image,
-            name: reference.to_owned(),
-        });
-    }
+    found.check_removable(reference)?;
     let call = Call::delete(path(&format!("/images/{}", encode_reference(reference))))
         .query("force", "false")
         .limit(LONG_CALL_LIMIT);
     let answer = transport.send(call).await?;
     match answer.status {
         StatusCode::NOT_FOUND => Ok(()),
-        StatusCode::CONFLICT => Err(conflict(ObjectKind::Image, reference, answer.message())),
+        StatusCode::CONFLICT => Err(EngineError::conflict(
+            ObjectKind::Image,
+            reference,
+            answer.message(),
+        )),
         status if status.is_success() => {
             let removal: ImageRemoval = answer.json()?;
             match removal.errors.into_iter().next() {
                 None => Ok(()),
                 Some(error) if error.contains("in use") => {
-                    Err(conflict(ObjectKind::Image, reference, error))
+                    Err(EngineError::conflict(ObjectKind::Image, reference, error))
                 }
                 Some(error) => Err(answer.api_error(error)),
             }
@@ -173,13 +171,5 @@ pub(super) fn check_removal(answer: &Answer) -> Result<(), EngineError> {
         Some(serde_json::Value::String(text)) => Err(answer.api_error(text)),
         // Versions that encode Go errors as objects lose the text.
         Some(other) => Err(answer.api_error(format!("the engine could not remove it: {other}"))),
-    }
-}
-
-pub(super) fn conflict(kind: ObjectKind, name: &str, reason: String) -> EngineError {
-    EngineError::Conflict {
-        kind,
-        name: name.to_owned(),
-        reason,
     }
 }
