@@ -90,6 +90,8 @@ pub struct RouterConfig {
     pub site: Option<SiteEntity>,
     /// The network, if the file names one
     pub network: Option<NetworkEntity>,
+    /// Connections that all listeners together accept at a time, if a policy limits them
+    pub max_connections: Option<u32>,
 }
 
 /// A configuration that was read, and what to tell about it
@@ -117,6 +119,7 @@ impl RouterConfig {
             logs: Vec::new(),
             site: None,
             network: None,
+            max_connections: None,
         }
     }
 

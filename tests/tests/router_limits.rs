@@ -11,12 +11,18 @@ use amqp::{
 };
 use bytes::{Bytes, BytesMut};
 use e2e::{
-    Plan, TestRouter, eventually,
+    Plan, SOON, TestRouter, eventually,
     mesh::{self, http_listener, listener},
     peer::{Peer, message},
-    rows, within,
+    rows,
+    tcp::connect,
+    within,
 };
 use model::router_config::{AddressEntity, Distribution, Role};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -397,4 +403,51 @@ async fn a_multicast_is_one_message_with_one_outcome() {
     };
     assert_eq!(counted("rejected").await, 1);
     assert_eq!(counted("released").await, 0);
+}
+
+/// Somebody who comes to this port, if the router talks to him.
+async fn let_in(port: u16) -> Option<TcpStream> {
+    let mut stranger = connect(port).await;
+    let _ = stranger.write_all(b"AMQP\x03\x01\x00\x00").await;
+    let mut header = [0; 8];
+    let read = within("an answer", SOON, stranger.read_exact(&mut header)).await;
+    read.ok().map(|_| stranger)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_limits_the_connections_of_all_listeners_together() {
+    let mut config = mesh::interior("r0");
+    let (clients, first) = listener("clients", Role::Normal);
+    let (edges, second) = listener("edges", Role::Edge);
+    config.put_listener(clients);
+    config.put_listener(edges);
+    config.max_connections = Some(2);
+    let mut router = TestRouter::start(config).await;
+    let leaves = Peer::named(first, "leaves").await;
+    let _stays = Peer::named(second, "stays").await;
+    for port in [first, second, first] {
+        assert!(let_in(port).await.is_none());
+    }
+    // The router's own user comes in by its Unix socket.
+    let policy = router.rows("policy").await.unwrap();
+    assert_eq!(rows::number(&policy[0], "maxConnections"), 2);
+    assert_eq!(rows::number(&policy[0], "connectionsDenied"), 3);
+    let refusals = router.log().matches("connection refused").count();
+    assert_eq!(refusals, 2, "one line for each listener");
+
+    drop(leaves);
+    eventually("there is room again", async || {
+        let_in(second).await.ok_or_else(|| "none".to_owned())
+    })
+    .await;
+    router.reconfigure(|config| config.max_connections = None);
+    // Beside the one that stays.
+    let _all = eventually("there is room for all", async || {
+        let mut strangers = Vec::new();
+        for port in [first, second, first] {
+            strangers.push(let_in(port).await.ok_or("no room")?);
+        }
+        Ok(strangers)
+    })
+    .await;
 }

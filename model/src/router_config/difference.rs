@@ -34,6 +34,8 @@ pub struct ConfigDiff {
     pub site: Option<Box<(Option<SiteEntity>, Option<SiteEntity>)>>,
     /// The network entity: old and new
     pub network: Option<Box<(Option<NetworkEntity>, Option<NetworkEntity>)>>,
+    /// The limit of connections of a policy: old and new
+    pub max_connections: Option<(Option<u32>, Option<u32>)>,
 }
 
 /// Changes of one kind of entity; entities are the same if their names are
@@ -62,6 +64,7 @@ impl ConfigDiff {
             && self.logs.is_empty()
             && self.site.is_none()
             && self.network.is_none()
+            && self.max_connections.is_none()
     }
 }
 
@@ -124,6 +127,8 @@ pub(super) fn difference(old: &RouterConfig, new: &RouterConfig) -> ConfigDiff {
         site: (old.site != new.site).then(|| Box::new((old.site.clone(), new.site.clone()))),
         network: (old.network != new.network)
             .then(|| Box::new((old.network.clone(), new.network.clone()))),
+        max_connections: (old.max_connections != new.max_connections)
+            .then_some((old.max_connections, new.max_connections)),
     }
 }
 

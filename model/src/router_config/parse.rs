@@ -57,6 +57,7 @@ pub(super) fn parse(text: &str) -> Result<Parsed, ConfigError> {
     if let Some(router) = router {
         config.router = router;
     }
+    config.max_connections = policy.flatten();
     Ok(Parsed { config, warnings })
 }
 

@@ -1,12 +1,12 @@
-//! Policies of C routers, which this one does not enforce: only what asks for nothing is accepted.
+//! Policies of C routers, of which this one enforces the number of connections: nothing else may be asked for.
 
 use super::{ConfigError, attributes::Attributes};
 
-/// Limit of connections that C routers have if nobody says otherwise
+/// Limit of connections that C routers have if nobody says otherwise: as good as none
 const MAX_CONNECTIONS: u32 = 65_535;
 
-/// Reads entity `policy`, which must not ask for a limit that would not be kept
-pub(super) fn read(attributes: &mut Attributes<'_>) -> Result<(), ConfigError> {
+/// Reads entity `policy`, which must not ask for a limit that would not be kept: how many connections there may be
+pub(super) fn read(attributes: &mut Attributes<'_>) -> Result<Option<u32>, ConfigError> {
     attributes.take_name();
     let refused = |attributes: &Attributes<'_>, attribute: &str| {
         let label = attributes.label();
@@ -20,13 +20,9 @@ pub(super) fn read(attributes: &mut Attributes<'_>) -> Result<(), ConfigError> {
         return refused(attributes, "maxMessageSize");
     }
     let connections = attributes.number("maxConnections", 0, u32::MAX)?;
-    if connections.is_some_and(|limit| limit != MAX_CONNECTIONS) {
-        attributes
-            .warn("attribute \"maxConnections\" has no effect; listeners have one of their own");
-    }
     // Of importance with enableVhostPolicy only.
     for attribute in ["defaultVhost", "enableVhostNamePatterns", "policyDir"] {
         attributes.text(attribute)?;
     }
-    Ok(())
+    Ok(connections.filter(|limit| *limit != MAX_CONNECTIONS))
 }

@@ -75,6 +75,11 @@ pub(super) fn to_json(config: &RouterConfig) -> String {
             .iter()
             .map(|entity| json!(["network", network(entity)])),
     );
+    entities.extend(
+        config
+            .max_connections
+            .map(|limit| json!(["policy", {"maxConnections": limit}])),
+    );
 
     let mut text = Vec::new();
     let mut serializer =

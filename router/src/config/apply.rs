@@ -58,6 +58,7 @@ impl Applied {
             .values()
             .map(|listener| Ok((listener.clone(), Listener::bind(listener.clone())?)))
             .collect::<io::Result<Vec<_>>>()?;
+        shared.seats.limit(config.max_connections);
         let mut applied = Self {
             shared,
             profiles,
@@ -173,6 +174,7 @@ impl Applied {
         for listener in &difference.tcp_listeners.added {
             self.add_tcp_listener(listener, &new);
         }
+        self.shared.seats.limit(new.max_connections);
         self.config = new;
         self.shared
             .tell(ControlMessage::Configured(Arc::new(self.config.clone())));

@@ -19,6 +19,7 @@ pub mod local;
 mod offences;
 pub mod readiness;
 pub mod requests;
+pub mod seats;
 pub mod shared;
 pub mod table;
 

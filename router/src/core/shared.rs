@@ -24,6 +24,7 @@ use super::{
     local::{LocalAddresses, random_name},
     readiness::Readiness,
     requests::Requests,
+    seats::Seats,
     table::Table,
 };
 use crate::{
@@ -63,6 +64,8 @@ pub struct Shared {
     pub counters: Counters,
     /// Tasks of TCP adaptors now running: flows, and translations between framings.
     pub tasks: TaskTracker,
+    /// For connections that listeners accept.
+    pub seats: Arc<Seats>,
     /// TCP flows now open.
     pub flows: Arc<Flows>,
     /// Whether the router serves.
@@ -105,6 +108,7 @@ impl Shared {
             workers,
             counters: Counters::default(),
             tasks: TaskTracker::new(),
+            seats: Arc::default(),
             readiness: Readiness::default(),
             complaints: Complaints::default(),
             framings: Arc::default(),

@@ -323,8 +323,7 @@ pub(super) fn network(source: &dyn Source) -> Vec<Row> {
     )]
 }
 
-/// There is always one, though nothing of it can be configured: it says that connections are not limited by policy, and
-/// how many there are and were refused.
+/// There is always one: it says how many connections there may be and are, and how many were refused.
 pub(super) fn policy(source: &dyn Source) -> Vec<Row> {
     let counts = source.policy();
     vec![row(
@@ -333,7 +332,7 @@ pub(super) fn policy(source: &dyn Source) -> Vec<Row> {
             text("policy/0"),
             text("policy/0"),
             text("io.skupper.router.policy"),
-            Value::Int(65_535),
+            int(source.config().max_connections.unwrap_or(65_535).into()),
             Value::Int(0),
             Value::Bool(false),
             Value::Bool(false),

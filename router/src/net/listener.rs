@@ -31,6 +31,7 @@ use crate::{
     adaptor::tcp::bind,
     core::{
         connection::{ConnectionFacts, ConnectionId, ConnectionRole},
+        seats::Seat,
         shared::Shared,
     },
 };
@@ -173,9 +174,16 @@ impl Listener {
                     let (seat, place) = match &accepted {
                         Accepted::Unix(_) => (None, None),
                         Accepted::Tcp(socket) => {
-                            let Ok(seat) = seats.clone().try_acquire_owned() else {
-                                refuse(&config, socket, &shared, &complaints);
-                                continue;
+                            let seat = match seats.clone().try_acquire_owned() {
+                                Ok(own) => shared.seats.take().map(|of_all| (own, of_all)),
+                                Err(_) => Err(config.max_connections),
+                            };
+                            let seat = match seat {
+                                Ok(seat) => seat,
+                                Err(limit) => {
+                                    refuse(&config, limit, socket, &shared, &complaints);
+                                    continue;
+                                }
                             };
                             tokio::select! {
                                 place = handshakes.enter() => (Some(seat), Some(place)),
@@ -206,16 +214,19 @@ impl Listener {
     }
 }
 
-/// Counts a connection for which the listener has no room, and says so once in a while.
-fn refuse(config: &Config, socket: &TcpStream, shared: &Shared, complaints: &Complaints) {
+/// Counts a connection for which the listener, or all listeners together, have no room, and says so once in a while.
+fn refuse(
+    config: &Config,
+    limit: u32,
+    socket: &TcpStream,
+    shared: &Shared,
+    complaints: &Complaints,
+) {
     shared
         .counters
         .connections_refused
         .fetch_add(1, Ordering::Relaxed);
-    let reason = format!(
-        "{} connections are open, which is all that maxConnections allows",
-        config.max_connections
-    );
+    let reason = format!("{limit} connections are open, which is all that maxConnections allows");
     if let Some(silent) = complaints.due(&reason) {
         let peer = socket.peer_addr().ok();
         warn!(target: "router::server", listener = %config.name, ?peer, %reason, silent, "connection refused");
@@ -228,7 +239,7 @@ struct Serve {
     config: Arc<Config>,
     cancel: CancellationToken,
     /// Held until the connection has ended.
-    _seat: Option<OwnedSemaphorePermit>,
+    _seat: Option<(OwnedSemaphorePermit, Seat)>,
     /// Held until the connection is open.
     place: Option<Place>,
     complaints: Arc<Complaints>,

@@ -84,11 +84,12 @@ fn the_network_and_policies_that_ask_for_nothing() {
     )
     .unwrap();
     assert_eq!(limited.config.tenant(), Some("v"));
-    assert!(
-        limited.warnings[0].contains("maxConnections"),
-        "{:?}",
-        limited.warnings
-    );
+    assert_eq!(limited.warnings, [""; 0]);
+    assert_eq!(limited.config.max_connections, Some(5));
+    let again = RouterConfig::parse(&limited.config.to_json()).unwrap();
+    assert_eq!(again.config, limited.config);
+    let difference = RouterConfig::difference(&config, &limited.config);
+    assert_eq!(difference.max_connections, Some((None, Some(5))));
 }
 
 #[test]
