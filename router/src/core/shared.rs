@@ -74,6 +74,8 @@ pub struct Shared {
     pub(crate) complaints: Complaints,
     /// Framing of consumers, as openers found it out.
     pub framings: Arc<Findings>,
+    /// Octets that were read from the sockets of flows and wait for the next hop.
+    pub(crate) read_ahead: Arc<AtomicUsize>,
     started: Instant,
     next_connection: AtomicU64,
     next_link: AtomicU64,
@@ -112,6 +114,7 @@ impl Shared {
             readiness: Readiness::default(),
             complaints: Complaints::default(),
             framings: Arc::default(),
+            read_ahead: Arc::default(),
             started: Instant::now(),
             next_connection: AtomicU64::new(1),
             next_link: AtomicU64::new(1),

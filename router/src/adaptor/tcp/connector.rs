@@ -208,7 +208,11 @@ pub(super) fn open_reverse(
     annotations: Annotations,
     origin: Option<&Delivery>,
 ) -> Option<Arc<Delivery>> {
-    let reverse = Arc::new(Delivery::begun_by_router(annotations, origin));
+    let reverse = Arc::new(Delivery::begun_by_router(
+        annotations,
+        origin,
+        &shared.read_ahead,
+    ));
     reverse.push(opener.encode(framing));
     let request = Request {
         address: opener.to,

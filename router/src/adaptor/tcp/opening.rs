@@ -57,7 +57,11 @@ impl Opening {
             reply_to: &shared.space.dynamic(&name),
             ..opener
         };
-        let forward = Arc::new(Delivery::begun_by_router(annotations, origin));
+        let forward = Arc::new(Delivery::begun_by_router(
+            annotations,
+            origin,
+            &shared.read_ahead,
+        ));
         forward.push(opener.encode(framing));
         forward::dispatch(shared, sink, forward.clone());
         Self {

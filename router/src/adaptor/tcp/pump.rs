@@ -29,8 +29,15 @@ use crate::core::{
     flows::{Flow, Progress},
 };
 
-/// Octets that may wait between this flow and the next hop.
-const READ_AHEAD: usize = 256 * 1024;
+/// Octets that may wait between this flow and the next hop, and those of one read: while few wait of all flows, while
+/// many do, and while more do than should.
+const READ_AHEAD: [(usize, usize); 3] = [
+    (256 * 1024, usize::MAX),
+    (32 * 1024, 32 * 1024),
+    (0, 8 * 1024),
+];
+/// Many, of all flows of the router; twice as much is more than should.
+const READ_AHEAD_OF_ALL: usize = 64 * 1024 * 1024;
 /// Decoded octets held for the socket.
 const WRITE_AHEAD: usize = 256 * 1024;
 /// A stream's head must fit into this.
@@ -84,6 +91,8 @@ struct Inbound {
     head: BytesMut,
     queue: VecDeque<Bytes>,
     queued: usize,
+    /// What the delivery knows of `queued`.
+    told: usize,
     written: u64,
     granter: Granter,
     end: End,
@@ -150,6 +159,7 @@ impl Pump {
             head: BytesMut::new(),
             queue: VecDeque::new(),
             queued: 0,
+            told: 0,
             written: 0,
             granter: Granter::new(framing),
             end: End::Open,
@@ -290,16 +300,19 @@ impl Pump {
         if !outbound.windowless && ahead >= outbound.window {
             return Ok(false);
         }
-        if !outbound.delivery.has_room(READ_AHEAD) {
+        let (ahead, most) = read_ahead(outbound.delivery.counted());
+        if !outbound.delivery.has_room(ahead) {
             return Ok(false);
         }
         if self.socket.poll_read_ready(cx)?.is_pending() {
             return Ok(false);
         }
-        let limit = READ_SIZES[outbound.size].min(match outbound.framing {
-            Framing::Legacy => DATA_LIMIT,
-            Framing::Lite => usize::MAX,
-        });
+        let limit = READ_SIZES[outbound.size]
+            .min(most)
+            .min(match outbound.framing {
+                Framing::Legacy => DATA_LIMIT,
+                Framing::Lite => usize::MAX,
+            });
         let Poll::Ready(read) = poll_read(&mut self.socket, cx, outbound.framing, limit) else {
             return Ok(false);
         };
@@ -384,6 +397,10 @@ impl Pump {
             self.flow.written(written as u64);
             moved = true;
         }
+        if inbound.told != inbound.queued {
+            inbound.told = inbound.queued;
+            inbound.delivery.hold(inbound.queued);
+        }
         let flushed = self.socket.poll_flush(cx).map_err(Failure::Socket)?;
         if inbound.granter.is_due(inbound.written) {
             let waiting = inbound.queued + inbound.delivery.queued();
@@ -411,6 +428,11 @@ impl Pump {
         }
         Ok(moved)
     }
+}
+
+/// How many octets of a flow may wait for the next hop and how many may be read at once, where so many of all flows wait.
+fn read_ahead(waiting: usize) -> (usize, usize) {
+    READ_AHEAD[(waiting / READ_AHEAD_OF_ALL).min(READ_AHEAD.len() - 1)]
 }
 
 enum Failure {
@@ -557,3 +579,6 @@ fn poll_read(
         Poll::Ready(Ok((count, chunk)))
     })
 }
+
+#[cfg(test)]
+mod tests;

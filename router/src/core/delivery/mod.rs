@@ -88,6 +88,8 @@ pub struct Backlog {
 struct State {
     chunks: VecDeque<Bytes>,
     queued: usize,
+    /// Octets that the sink has taken and still has in memory.
+    held: usize,
     /// Octets that the sink has taken, wrapping.
     taken: u64,
     /// The message that the octets of this one go on in, where they are translated.
@@ -106,6 +108,13 @@ struct State {
     settled: bool,
     outstanding: Option<Outstanding>,
     doubt: Option<Box<Doubt>>,
+}
+
+impl State {
+    /// Octets for which the reader has not made room yet.
+    fn waiting(&self) -> usize {
+        self.queued + self.held
+    }
 }
 
 impl Delivery {
@@ -127,13 +136,18 @@ impl Delivery {
         }
     }
 
-    /// A stream that this router opens; `origin` is the one that it translates, if any.
-    pub(crate) fn begun_by_router(annotations: Annotations, origin: Option<&Self>) -> Self {
+    /// A stream that this router opens; `origin` is the one that it translates. What was read from a socket instead is
+    /// counted in `ahead`.
+    pub(crate) fn begun_by_router(
+        annotations: Annotations,
+        origin: Option<&Self>,
+        ahead: &Arc<AtomicUsize>,
+    ) -> Self {
         let arrived_on = origin.and_then(|origin| origin.arrived_on);
         let delivery = Self::new(annotations, arrived_on, false, 4);
         match origin {
             Some(origin) => delivery.counted_with(origin),
-            None => delivery,
+            None => delivery.counted_in(ahead),
         }
     }
 
@@ -149,6 +163,13 @@ impl Delivery {
     fn counted_with(mut self, origin: &Self) -> Self {
         self.waiting.clone_from(&origin.waiting);
         self
+    }
+
+    /// Octets that wait wherever those of this message are counted.
+    pub fn counted(&self) -> usize {
+        self.waiting
+            .as_ref()
+            .map_or(0, |waiting| waiting.load(Ordering::Relaxed))
     }
 
     /// What is taken from here goes on in `next`: what waits there waits for the same reader.
@@ -179,13 +200,14 @@ impl Delivery {
         // The wake happens outside the lock: it may take another one.
         let wake = {
             let mut state = self.lock();
-            let before = state.queued;
+            let before = state.waiting();
             let wake = change(&mut state);
+            let after = state.waiting();
             if let Some(waiting) = &self.waiting {
-                match state.queued.checked_sub(before) {
+                match after.checked_sub(before) {
                     Some(0) => {}
                     Some(more) => _ = waiting.fetch_add(more, Ordering::Relaxed),
-                    None => _ = waiting.fetch_sub(before - state.queued, Ordering::Relaxed),
+                    None => _ = waiting.fetch_sub(before - after, Ordering::Relaxed),
                 }
             }
             wake
@@ -202,9 +224,9 @@ impl Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        let queued = self.lock().queued;
+        let left = self.lock().waiting();
         if let Some(waiting) = &self.waiting {
-            waiting.fetch_sub(queued, Ordering::Relaxed);
+            waiting.fetch_sub(left, Ordering::Relaxed);
         }
     }
 }

@@ -53,6 +53,16 @@ impl Delivery {
         result.expect("the closure ran")
     }
 
+    /// Says how many of the octets that were taken are still in memory: they wait as if they had not been taken.
+    pub fn hold(&self, octets: usize) {
+        self.update(|state| {
+            if !state.settled {
+                state.held = octets;
+            }
+            None
+        });
+    }
+
     /// Takes what [`Self::tell_state`] said last, and lets the sink be woken again.
     pub fn take_state(&self) -> Option<Bytes> {
         let mut state = self.lock();
@@ -98,6 +108,7 @@ impl Delivery {
                 state.settled = true;
                 state.chunks.clear();
                 state.queued = 0;
+                state.held = 0;
                 state.continuation = None;
                 state.outstanding = None;
                 state.doubt = None;

@@ -104,8 +104,8 @@ impl Delivery {
         let (own, continuation) = {
             let state = self.lock();
             let own = Backlog {
-                waiting: state.queued,
-                taken: state.taken,
+                waiting: state.waiting(),
+                taken: state.taken.wrapping_sub(state.held as u64),
             };
             (own, state.continuation.clone())
         };

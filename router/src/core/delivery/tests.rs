@@ -35,6 +35,34 @@ fn what_waits_is_counted_until_it_is_taken_or_given_up() {
     assert_eq!(waiting(), 0);
 }
 
+#[test]
+fn what_the_sink_holds_waits_until_it_says_otherwise_or_settles() {
+    let total = Arc::new(AtomicUsize::new(0));
+    let waiting = || total.load(Ordering::Relaxed);
+    let [written, settled, dropped] = std::array::from_fn(|_| {
+        let delivery = delivery().counted_in(&total);
+        delivery.push(Bytes::from_static(b"1234567890"));
+        delivery.take(|chunks, _, _| chunks.clear());
+        delivery.hold(10);
+        delivery
+    });
+    assert_eq!(waiting(), 30);
+    let backlog = |waiting, taken| Backlog { waiting, taken };
+    assert_eq!(written.backlog(), backlog(10, 0));
+    // The reader takes some: that is what counts as progress.
+    written.hold(4);
+    assert_eq!((written.backlog(), waiting()), (backlog(4, 6), 24));
+    // It is not in the queue any more: the source does not wait for it.
+    assert!(written.has_room(0));
+    written.hold(0);
+    assert_eq!((written.backlog(), waiting()), (backlog(0, 10), 20));
+    settled.report(Some(DeliveryState::Accepted), true);
+    settled.hold(10);
+    assert_eq!(waiting(), 10);
+    drop(dropped);
+    assert_eq!(waiting(), 0);
+}
+
 fn pending(inbox: &Inbox<ConnectionMessage>) -> usize {
     inbox.close().len()
 }

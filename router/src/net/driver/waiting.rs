@@ -1,8 +1,9 @@
 //! What waits of a connection's messages for its readers, and which of them have to go when it is too much.
 //!
-//! Octets that arrived on a connection count as waiting until their sinks take them; where a stream is translated, until
-//! the sink behind the translation takes them. So do those of messages that are not complete enough to be sent on, and
-//! those that are kept for another destination, until that is given up because too much waits. The data path only compares the sum with a number. Beyond it, the
+//! Octets that arrived on a connection count as waiting until their sinks take them, those of flows until the socket
+//! does; where a stream is translated, until the sink behind the translation takes them. So do those of messages that
+//! are not complete enough to be sent on, and those that are kept for another destination, until that is given up because
+//! too much waits. The data path only compares the sum with a number. Beyond it, the
 //! messages are looked at several times a second:
 //!
 //! | waiting | what happens |

@@ -135,7 +135,11 @@ impl Stream {
             flags: STREAMING | DISABLE_Q2,
             ..Annotations::default()
         };
-        let delivery = Arc::new(Delivery::begun_by_router(annotations, None));
+        let delivery = Arc::new(Delivery::begun_by_router(
+            annotations,
+            None,
+            &shared.read_ahead,
+        ));
         let opener = ReverseOpener {
             to,
             subject: None,
